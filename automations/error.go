@@ -1,0 +1,132 @@
+package automations
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Kind classes an Error by what the reader can do about it. Each dialect of
+// the server maps kinds to status codes in one table.
+type Kind uint8
+
+// The kinds of Error.
+const (
+	KindInvalid        Kind = iota + 1 // the input breaks a rule; correct it
+	KindMissing                        // a required field is absent
+	KindMalformed                      // the body is not one strict JSON value
+	KindNotFound                       // nothing has that id or name
+	KindConflict                       // the present state forbids it
+	KindTooLarge                       // the body is over the limit
+	KindUnsupported                    // the body is of a media type nobody reads
+	KindUnauthorized                   // no credentials, or none that are valid
+	KindForbidden                      // valid credentials that do not reach this far
+	KindKeyInvalid                     // the Idempotency-Key itself is malformed
+	KindKeyConflict                    // the Idempotency-Key was used for something else
+	KindRateLimited                    // too many requests; try again later
+	KindUnavailable                    // full, overloaded or stopping; try again later
+	KindMethodNotFound                 // the path exists, the method does not
+)
+
+// Error is the one kind of error whose text a user may read. Everything that
+// is not an *Error is internal and never leaves the program.
+type Error struct {
+	Kind    Kind
+	Code    string   // the exact case, such as "event_name_taken"; empty where the kind says it all
+	Field   string   // path of the offending field, such as "payload.meta.source"; may be empty
+	Msg     string   // one sentence that says what to do
+	Details []Detail // every problem found, the first of them repeated in Field and Msg
+}
+
+// Detail is one problem of several found in the same input.
+type Detail struct {
+	Path    string `json:"path"`
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Msg }
+
+// Errorf makes an Error without a field.
+func Errorf(kind Kind, code, format string, args ...any) *Error {
+	return &Error{Kind: kind, Code: code, Msg: fmt.Sprintf(format, args...)}
+}
+
+// IsKind reports whether err is, or wraps, an Error of the kind.
+func IsKind(err error, kind Kind) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == kind
+}
+
+// Problems collects everything wrong with one input, so that the caller can
+// mend it in one go.
+type Problems struct {
+	first Error
+	all   []Detail
+}
+
+// maxProblems bounds the details of one answer, whatever the input.
+const maxProblems = 100
+
+// Add records that the field at path breaks a rule. code may be empty.
+func (p *Problems) Add(code, path, format string, args ...any) {
+	p.add(KindInvalid, code, path, fmt.Sprintf(format, args...))
+}
+
+// Missing records that a required field is absent.
+func (p *Problems) Missing(code, path string) {
+	p.add(KindMissing, code, path, path+" is required")
+}
+
+// Include records the problems of a nested value below prefix; err may be nil.
+// An error that is not an *Error is recorded as one problem at prefix.
+func (p *Problems) Include(prefix string, err error) {
+	if err == nil {
+		return
+	}
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		p.add(KindInvalid, "", prefix, err.Error())
+		return
+	}
+	if len(e.Details) == 0 {
+		p.add(e.Kind, e.Code, JoinPath(prefix, e.Field), e.Msg)
+		return
+	}
+	for _, d := range e.Details {
+		p.add(e.Kind, e.Code, JoinPath(prefix, d.Path), d.Message)
+	}
+}
+
+func (p *Problems) add(kind Kind, code, path, msg string) {
+	if len(p.all) == 0 {
+		p.first = Error{Kind: kind, Code: code, Field: path, Msg: msg}
+	}
+	if len(p.all) < maxProblems {
+		p.all = append(p.all, Detail{Path: path, Message: msg})
+	}
+}
+
+// Err is nil when nothing was recorded, else one *Error: the first problem,
+// with all of them in its details.
+func (p *Problems) Err() error {
+	if len(p.all) == 0 {
+		return nil
+	}
+	e := p.first
+	e.Details = p.all
+	return &e
+}
+
+// JoinPath joins two field paths with a dot, leaving out empty ones. An index
+// such as "[3]" is joined without the dot.
+func JoinPath(prefix, path string) string {
+	switch {
+	case prefix == "":
+		return path
+	case path == "":
+		return prefix
+	case strings.HasPrefix(path, "["):
+		return prefix + path
+	}
+	return prefix + "." + path
+}
