@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+const (
+	eraseRows      = 2000             // looked at in one transaction
+	eraseWait      = 5 * time.Second  // how long a deletion waits for its erasure
+	expireEvery    = 10 * time.Minute // expired deduplication and idempotency records are deleted this often
+	expireAtATime  = 4                // slots deleted in one transaction
+	eraseRetryTime = time.Minute
+)
+
+// DeleteContact deletes a contact, cancels its runs and erases what other
+// records say about it. Large files take longer than this waits: the rest is
+// done in the background, and goes on after a restart.
+func (e *Engine) DeleteContact(id automations.ID) error {
+	err := e.db.Update(func(tx *storage.Tx) error { return tx.DeleteContact(id) })
+	if err != nil {
+		return err
+	}
+	for started := time.Now(); time.Since(started) < eraseWait; {
+		if more, err := e.eraseSome(); err != nil || !more {
+			return err
+		}
+	}
+	kick(e.eraseKick)
+	return nil
+}
+
+func (e *Engine) eraseSome() (more bool, err error) {
+	err = e.db.Update(func(tx *storage.Tx) (err error) {
+		more, err = tx.EraseSome(now(), eraseRows)
+		return err
+	})
+	return more, err
+}
+
+// eraseLoop finishes erasures that were left unfinished.
+func (e *Engine) eraseLoop(ctx context.Context) error {
+	for {
+		more, err := e.eraseSome()
+		switch {
+		case err != nil:
+			if err := e.survive(ctx, "erasing a contact", err); err != nil {
+				return err
+			}
+			if sleep(ctx, e.eraseKick, time.Now().Add(eraseRetryTime)) {
+				return nil
+			}
+		case !more && sleep(ctx, e.eraseKick, time.Time{}):
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// expireLoop deletes deduplication and idempotency records that have expired.
+func (e *Engine) expireLoop(ctx context.Context) error {
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	for {
+		var more bool
+		err := e.db.Update(func(tx *storage.Tx) (err error) {
+			more, err = tx.DropExpired(e.clock.now(), expireAtATime)
+			return err
+		})
+		if err != nil {
+			if err := e.survive(ctx, "deleting expired records", err); err != nil {
+				return err
+			}
+		}
+		if more && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}

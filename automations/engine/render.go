@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
+)
+
+// template is content ready to be rendered: a stored template's published
+// edition, or what a step holds itself.
+type template struct {
+	id                  automations.ID
+	from                string
+	replyTo             []string
+	subject, html, text *mail.Template
+	fallbacks           map[string]json.RawMessage
+	raw                 map[string]bool // variables declared as HTML
+}
+
+// findTemplate reads and parses a template by id or alias. Its errors are
+// words for the run's failure reason.
+func findTemplate(tx *storage.Tx, ref string) (*template, error) {
+	var stored *automations.Template
+	var err error
+	if id, ok := automations.ParseID(ref); ok {
+		stored, err = tx.Template(id)
+	} else {
+		stored, err = tx.TemplateByAlias(ref)
+	}
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, automations.Errorf(automations.KindNotFound, "template_not_found", "template %q does not exist", ref)
+	case err != nil:
+		return nil, err
+	case stored.Published == nil:
+		return nil, automations.Errorf(automations.KindConflict, "template_not_published", "template %q is not published", ref)
+	}
+	t, err := parseTemplate(stored.Published)
+	if err == nil {
+		t.id = stored.ID
+	}
+	return t, err
+}
+
+func parseTemplate(c *automations.TemplateContent) (*template, error) {
+	t := &template{from: c.From, replyTo: c.ReplyTo, fallbacks: map[string]json.RawMessage{}, raw: map[string]bool{}}
+	for _, v := range c.Variables {
+		t.raw[v.Key] = v.Type == "html"
+		if len(v.Fallback) > 0 {
+			t.fallbacks[v.Key] = v.Fallback
+		}
+	}
+	for _, part := range []struct {
+		source string
+		parsed **mail.Template
+	}{{c.Subject, &t.subject}, {c.HTML, &t.html}, {c.Text, &t.text}} {
+		var err error
+		if *part.parsed, err = mail.Parse(part.source); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// composeEmail renders the mail of the run's current step. When that cannot
+// be done the run fails, with the reason in words.
+func (t *turn) composeEmail() {
+	step := t.row.CurrentStep
+	if err := t.renderEmail(step, t.effects.Email); err != nil {
+		t.email, t.effects.Email = nil, nil
+		t.row.Fail(step, err.Error(), t.now)
+	}
+}
+
+func (t *turn) renderEmail(step string, action *automations.SendEmailAction) error {
+	tmpl, err := t.contentOf(action)
+	if err != nil {
+		return err
+	}
+	lookup := t.variables(tmpl, action)
+	rawHTML := func(name string) bool { return tmpl.raw[name] }
+	var rendered [3]string
+	for i, part := range []struct {
+		kind mail.Part
+		text *mail.Template
+	}{{mail.Subject, tmpl.subject}, {mail.HTML, tmpl.html}, {mail.Text, tmpl.text}} {
+		if rendered[i], err = part.text.Render(part.kind, lookup, mail.RenderOptions{Raw: rawHTML}); err != nil {
+			return err
+		}
+	}
+	from, err := mail.ParseAddress(firstOf(action.From, tmpl.from, t.engine.cfg.From))
+	switch {
+	case err != nil && firstOf(action.From, tmpl.from, t.engine.cfg.From) == "":
+		return errors.New("the mail has no sender: set from in the step or the template, or mail.from in the configuration")
+	case err != nil:
+		return fmt.Errorf("the sender of the mail: %w", err)
+	case strings.TrimSpace(rendered[0]) == "":
+		return errors.New("the subject of the mail is empty")
+	case rendered[1] == "" && rendered[2] == "":
+		return errors.New("the mail has neither HTML nor text")
+	}
+	replyTo := action.ReplyTo
+	if len(replyTo) == 0 {
+		replyTo = tmpl.replyTo
+	}
+	visit := t.row.Steps[step].Visit
+	t.email = &automations.Email{
+		ID: newID(), Status: automations.EmailQueued, Run: t.row.Ref(), StepKey: step, Visit: visit,
+		ContactID: t.row.ContactID, TemplateID: tmpl.id, From: from.String(), To: t.world.Contact.Email,
+		ReplyTo: replyTo, Subject: rendered[0],
+		MessageID:     mail.MessageID(from.Domain(), t.row.ID.String(), step, strconv.Itoa(visit)),
+		NextAttemptAt: t.now, CreatedAt: t.now, UpdatedAt: t.now,
+	}
+	t.content = &automations.EmailContent{HTML: rendered[1], Text: rendered[2]}
+	t.row.EmailID = t.email.ID
+	return nil
+}
+
+// contentOf finds what the step sends.
+func (t *turn) contentOf(action *automations.SendEmailAction) (*template, error) {
+	if action.Template == "" {
+		return parseTemplate(&automations.TemplateContent{Subject: action.Subject, HTML: action.HTML, Text: action.Text})
+	}
+	tmpl, err := t.defs.template(t.tx, action.Template)
+	if err != nil || action.Subject == "" {
+		return tmpl, err
+	}
+	own := *tmpl
+	own.subject, err = mail.Parse(action.Subject)
+	return &own, err
+}
+
+// variables resolves the names in a template: what the step sets, the reserved
+// names, the run's scope, and last the fallback the template declares.
+func (t *turn) variables(tmpl *template, action *automations.SendEmailAction) func(string) (any, bool) {
+	scope := automations.RunScope(t.row.Run, t.world.Trigger, t.world.Contact)
+	return func(name string) (any, bool) {
+		if v, ok := action.Variables[name]; ok {
+			if value, ok := present(v.Resolve(scope)); ok {
+				return value, true
+			}
+		}
+		switch name {
+		case "FIRST_NAME":
+			return nonEmpty(t.world.Contact.FirstName)
+		case "LAST_NAME":
+			return nonEmpty(t.world.Contact.LastName)
+		case "EMAIL":
+			return t.world.Contact.Email, true
+		}
+		if v, ok := scope.Lookup(name); ok && v != nil {
+			return v, true
+		}
+		return present(tmpl.fallbacks[name])
+	}
+}
+
+// present decodes a value; nothing and null are absent.
+func present(raw json.RawMessage) (any, bool) {
+	v, err := automations.DecodeValue(raw)
+	return v, err == nil && v != nil
+}
+
+func nonEmpty(s string) (any, bool) { return s, s != "" }
+
+func firstOf(texts ...string) string {
+	for _, s := range texts {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}

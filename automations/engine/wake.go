@@ -1,0 +1,298 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+const (
+	// wakeBatch is how many runs advance in one transaction: enough to share
+	// its fsync, few enough not to hold up the events behind it.
+	wakeBatch = 128
+	// maxPanics in a row at one step fail the run.
+	maxPanics = 5
+)
+
+// wakeLoop advances runs as they fall due.
+func (e *Engine) wakeLoop(ctx context.Context) error {
+	for {
+		n, next, err := e.advanceDue()
+		e.lastTurn.Store(time.Now().UnixMilli())
+		switch {
+		case err != nil:
+			if err := e.survive(ctx, "advancing runs", err); err != nil {
+				return err
+			}
+		case n == wakeBatch:
+		case sleep(ctx, e.wakeKick, next):
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// advanceDue advances one batch of due runs and tells how many, and when the
+// next one is due.
+func (e *Engine) advanceDue() (n int, next time.Time, err error) {
+	var due []automations.RunRef
+	peek := func(tx *storage.Tx) error {
+		due, next = tx.DueRuns(now(), wakeBatch)
+		return nil
+	}
+	if err := e.db.View(peek); err != nil || len(due) == 0 {
+		return 0, next, err
+	}
+	var mailed, erasing bool
+	err = e.db.Update(func(tx *storage.Tx) error {
+		mailed, erasing = false, false
+		at := now()
+		due, next = tx.DueRuns(at, wakeBatch)
+		defs, err := e.definitionsOf(tx)
+		if err != nil {
+			return err
+		}
+		for _, ref := range due {
+			fx, err := e.advanceRun(tx, defs, ref, at)
+			if err != nil {
+				return fmt.Errorf("run %s: %w", ref.RunID, err)
+			}
+			mailed = mailed || fx.Email != nil
+			erasing = erasing || fx.ContactDeleted
+		}
+		return nil
+	})
+	if mailed {
+		kick(e.outboxKick)
+	}
+	if erasing {
+		kick(e.eraseKick)
+	}
+	return len(due), next, err
+}
+
+// advanceRun moves one run on and does what that wants done. A panic on the way
+// touches this run alone.
+func (e *Engine) advanceRun(tx *storage.Tx, defs *definitions, ref automations.RunRef, at time.Time) (automations.Effects, error) {
+	row, err := tx.Run(ref)
+	if err != nil {
+		return automations.Effects{}, err
+	}
+	t := &turn{engine: e, tx: tx, defs: defs, row: row, now: at}
+	if err := t.load(); err != nil {
+		return t.effects, err
+	}
+	if !defs.exists[ref.WorkflowID] {
+		row.Cancel(automations.CancelledWorkflowDeleted, at)
+	} else if caught := t.attempt(); caught != nil {
+		return automations.Effects{}, e.poison(tx, ref, caught, at)
+	}
+	return t.effects, t.save()
+}
+
+// turn is one run being advanced.
+type turn struct {
+	engine  *Engine
+	tx      *storage.Tx
+	defs    *definitions
+	row     *storage.RunRow
+	flow    *automations.Flow
+	world   automations.World
+	effects automations.Effects
+	email   *automations.Email // to be queued
+	content *automations.EmailContent
+	now     time.Time
+}
+
+// load reads what the run may see.
+func (t *turn) load() (err error) {
+	if t.flow, err = t.defs.flow(t.tx, t.row.WorkflowID, t.row.Revision); err != nil {
+		return err
+	}
+	t.world = automations.World{
+		Now:           t.now,
+		SegmentExists: func(id automations.ID) bool { _, err := t.tx.Segment(id); return err == nil },
+		AddressTaken:  func(email string) bool { _, err := t.tx.ContactID(email); return err == nil },
+	}
+	if t.world.Trigger, err = t.tx.Delivery(t.row.TriggerEventID); err != nil {
+		return fmt.Errorf("the event that started it: %w", err)
+	}
+	t.world.Contact, err = t.tx.Contact(t.row.ContactID)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	if len(t.flow.WaitNames()) == 0 {
+		return nil
+	}
+	for _, id := range t.tx.Arrivals(t.row.Ref()) {
+		d, err := t.tx.Delivery(id)
+		if err != nil {
+			return err
+		}
+		t.world.Early = append(t.world.Early, d)
+	}
+	return nil
+}
+
+// attempt does what may go wrong because of what a user wrote, before anything
+// is stored. caught is a panic.
+func (t *turn) attempt() (caught any) {
+	defer func() {
+		if caught = recover(); caught != nil {
+			t.engine.log.Error("a step panicked", "run", t.row.ID, "step", t.row.CurrentStep, "panic", caught, "stack", string(debug.Stack()))
+		}
+	}()
+	t.effects = automations.Advance(t.flow, t.row.Run, &t.world)
+	if t.effects.Email != nil {
+		t.composeEmail()
+	}
+	return nil
+}
+
+// save stores the run and the effects of its advance.
+func (t *turn) save() error {
+	if t.email != nil {
+		if err := t.tx.InsertEmail(t.email, t.content); err != nil {
+			return err
+		}
+	}
+	if t.effects.ContactChanged {
+		if err := t.tx.UpdateContact(t.world.Contact); err != nil {
+			return err
+		}
+	}
+	if t.effects.ContactDeleted {
+		if err := t.tx.DeleteContact(t.world.Contact.ID); err != nil {
+			return err
+		}
+	}
+	if t.effects.Consumed != (automations.ID{}) {
+		if err := t.tx.DropArrival(t.row.Ref(), t.effects.Consumed); err != nil {
+			return err
+		}
+	}
+	return saveRun(t.tx, t.row, t.flow)
+}
+
+// saveRun stores a run, and forgets its waits when it is over.
+func saveRun(tx *storage.Tx, row *storage.RunRow, flow *automations.Flow) error {
+	if row.Status.Final() {
+		if err := tx.DropWaits(row.Run, flow.WaitNames()); err != nil {
+			return err
+		}
+	}
+	return tx.SaveRun(row)
+}
+
+// poison sets a run aside whose step panicked: for a while, and for good when
+// it keeps on.
+func (e *Engine) poison(tx *storage.Tx, ref automations.RunRef, caught any, at time.Time) error {
+	row, err := tx.Run(ref) // afresh: the attempt may have left it half changed
+	if err != nil {
+		return err
+	}
+	row.Panics++
+	row.WakeAt, row.UpdatedAt = at.Add(time.Duration(row.Panics*row.Panics)*time.Second), at
+	if row.Panics >= maxPanics {
+		row.Fail(row.CurrentStep, fmt.Sprintf("the step crashed %d times: %v", maxPanics, caught), at)
+	}
+	return tx.SaveRun(row)
+}
+
+// CancelRun ends a run that is not over. An *automations.Error of KindConflict
+// says that it is.
+func (e *Engine) CancelRun(ref automations.RunRef, reason string) (*automations.Run, error) {
+	var row *storage.RunRow
+	err := e.db.Update(func(tx *storage.Tx) (err error) {
+		if row, err = tx.Run(ref); err != nil {
+			return err
+		}
+		if row.Status.Final() {
+			return automations.Errorf(automations.KindConflict, "run_not_cancellable", "the run is %s already; only runs in flight can be cancelled", row.Status)
+		}
+		flow, err := e.flowOf(tx, row)
+		if err != nil {
+			return err
+		}
+		if err := dropEmail(tx, row, reason); err != nil {
+			return err
+		}
+		row.Cancel(reason, now())
+		return saveRun(tx, row, flow)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return row.Run, nil
+}
+
+// dropEmail keeps a cancelled run's mail from leaving, if it has not left yet.
+func dropEmail(tx *storage.Tx, row *storage.RunRow, reason string) error {
+	if row.EmailID == (automations.ID{}) {
+		return nil
+	}
+	email, err := tx.Email(row.EmailID)
+	if err != nil || email.Status != automations.EmailQueued {
+		return err
+	}
+	email.Status, email.LastError, email.UpdatedAt = automations.EmailSuppressed, "run cancelled: "+reason, now()
+	return tx.SaveEmail(email)
+}
+
+// RetryRun makes a failed run due again at the step that failed, and sends
+// again the mail of a run that waits for an unconfirmed one. An
+// *automations.Error of KindConflict says that neither is the case.
+func (e *Engine) RetryRun(ref automations.RunRef) (*automations.Run, error) {
+	var row *storage.RunRow
+	err := e.db.Update(func(tx *storage.Tx) (err error) {
+		if row, err = tx.Run(ref); err != nil {
+			return err
+		}
+		if row.Status == automations.RunFailed {
+			flow, err := e.flowOf(tx, row)
+			if err != nil {
+				return err
+			}
+			row.Retry(now())
+			return errors.Join(tx.AddWaits(row.Run, flow.WaitNames()), tx.SaveRun(row))
+		}
+		return e.requeue(tx, row)
+	})
+	if err != nil {
+		return nil, err
+	}
+	kick(e.wakeKick)
+	kick(e.outboxKick)
+	return row.Run, nil
+}
+
+func (e *Engine) requeue(tx *storage.Tx, row *storage.RunRow) error {
+	refused := automations.Errorf(automations.KindConflict, "run_not_retryable", "the run is %s; only a failed run, or one whose mail is unconfirmed, can be retried", row.Status)
+	if row.EmailID == (automations.ID{}) {
+		return refused
+	}
+	email, err := tx.Email(row.EmailID)
+	if err != nil {
+		return err
+	}
+	if email.Status != automations.EmailUnconfirmed {
+		return refused
+	}
+	email.Status, email.NextAttemptAt, email.UpdatedAt = automations.EmailQueued, now(), now()
+	return tx.SaveEmail(email)
+}
+
+func (e *Engine) flowOf(tx *storage.Tx, row *storage.RunRow) (*automations.Flow, error) {
+	defs, err := e.definitionsOf(tx)
+	if err != nil {
+		return nil, err
+	}
+	return defs.flow(tx, row.WorkflowID, row.Revision)
+}

@@ -1,0 +1,154 @@
+package automations
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Reasons that runs and steps give in FailureReason and Error.
+const (
+	CancelledContactDeleted  = "contact_deleted"
+	CancelledWorkflowDeleted = "automation_deleted"
+	SkippedUnsubscribed      = "contact is unsubscribed"
+)
+
+// NewRun starts a run of the workflow's current revision at its trigger step,
+// due at once.
+func NewRun(id ID, w *Workflow, f *Flow, d *Delivery, now time.Time) *Run {
+	return &Run{
+		ID: id, WorkflowID: w.ID, Revision: w.Revision, Status: RunQueued,
+		TriggerEventID: d.ID, ContactID: d.ContactID, CurrentStep: f.Trigger().Key,
+		WakeAt: now, CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+// step is the state of a step, pending when it was never reached.
+func (r *Run) step(key string) *StepState {
+	if r.Steps == nil {
+		r.Steps = map[string]*StepState{}
+	}
+	st := r.Steps[key]
+	if st == nil {
+		st = &StepState{Status: StepPending}
+		r.Steps[key] = st
+	}
+	return st
+}
+
+func (st *StepState) finish(status StepStatus, exit EdgeType, now time.Time) {
+	st.Status, st.Exit, st.CompletedAt = status, exit, now
+}
+
+// Fail ends the run at the step. The reason is for people.
+func (r *Run) Fail(stepKey, reason string, now time.Time) {
+	st := r.step(stepKey)
+	st.finish(StepFailed, "", now)
+	st.Error = reason
+	r.FailedStep, r.FailureReason = stepKey, reason
+	r.end(RunFailed, now)
+}
+
+// Cancel ends a run that is not over.
+func (r *Run) Cancel(reason string, now time.Time) {
+	if st := r.Steps[r.CurrentStep]; st != nil {
+		st.finish(StepCancelled, "", now)
+	}
+	r.FailureReason = reason
+	r.end(RunCancelled, now)
+}
+
+func (r *Run) end(status RunStatus, now time.Time) {
+	r.Status, r.CompletedAt, r.UpdatedAt = status, now, now
+	r.WakeAt, r.EmailID = time.Time{}, ID{}
+}
+
+// Retry makes a failed run due again at the step that failed, as a new visit.
+func (r *Run) Retry(now time.Time) {
+	st := r.step(r.FailedStep)
+	*st = StepState{Status: StepPending, Visit: st.Visit}
+	r.CurrentStep, r.FailedStep, r.FailureReason = r.FailedStep, "", ""
+	r.Panics, r.CompletedAt = 0, time.Time{}
+	r.wake(now)
+}
+
+func (r *Run) wake(now time.Time) {
+	r.Status, r.WakeAt, r.UpdatedAt = RunQueued, now, now
+}
+
+// Mailed tells the run what became of the mail it waits for. Sent and captured
+// mail completes the step, suppressed mail skips it, failed mail fails the
+// run; whatever is not settled changes nothing.
+func (r *Run) Mailed(e *Email, now time.Time) {
+	st := r.step(e.StepKey)
+	switch e.Status {
+	case EmailSent, EmailCaptured:
+		st.finish(StepCompleted, EdgeDefault, now)
+		st.Output, _ = json.Marshal(map[string]any{"email_id": e.ID, "message_id": e.MessageID, "status": e.Status})
+	case EmailSuppressed:
+		st.finish(StepSkipped, EdgeDefault, now)
+		st.Error = e.LastError
+	case EmailFailed:
+		r.Fail(e.StepKey, e.LastError, now)
+		return
+	default:
+		return
+	}
+	r.EmailID = ID{}
+	r.wake(now)
+}
+
+// WaitNames lists the event names that steps of the flow wait for.
+func (f *Flow) WaitNames() (names []string) {
+	for _, s := range f.Steps {
+		if w, ok := s.Action.(*WaitAction); ok && !slices.Contains(names, w.EventName) {
+			names = append(names, w.EventName)
+		}
+	}
+	return names
+}
+
+// Arrived tells the run of an event of its contact. When the run waits for it,
+// the wait ends and resumed is the step. Otherwise keep says whether a step
+// that was not reached yet waits for such an event.
+func (r *Run) Arrived(f *Flow, d, trigger *Delivery, c *Contact, foldCase bool, now time.Time) (resumed string, keep bool) {
+	for _, s := range f.Steps {
+		w, ok := s.Action.(*WaitAction)
+		if !ok || !sameName(w.EventName, d.Event, foldCase) {
+			continue
+		}
+		st := r.Steps[s.Key]
+		switch {
+		case st == nil || st.Status == StepPending:
+			keep = true
+		case st.Status == StepWaiting && s.Key == r.CurrentStep && r.accepts(w, d, foldCase, c, trigger.Payload):
+			r.received(st, d, now)
+			r.wake(now)
+			return s.Key, false
+		}
+	}
+	return "", keep
+}
+
+// accepts reports whether the event ends the wait.
+func (r *Run) accepts(w *WaitAction, d *Delivery, foldCase bool, c *Contact, trigger json.RawMessage) bool {
+	if !sameName(w.EventName, d.Event, foldCase) {
+		return false
+	}
+	if w.Filter == nil {
+		return true
+	}
+	scope := &Scope{Event: d.Payload, Trigger: trigger, Contact: c, Steps: r.Steps}
+	held, _ := w.Filter.Eval(scope.Lookup)
+	return held
+}
+
+func (r *Run) received(st *StepState, d *Delivery, now time.Time) {
+	st.finish(StepCompleted, EdgeEventCame, now)
+	st.Output, _ = json.Marshal(map[string]any{"event_id": d.ID, "event_name": d.Event, "event": d.Payload})
+}
+
+func sameName(a, b string, foldCase bool) bool {
+	return a == b || foldCase && strings.EqualFold(a, b)
+}

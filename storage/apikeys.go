@@ -1,0 +1,43 @@
+package storage
+
+import (
+	"errors"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// APIKey reads one API key.
+func (tx *Tx) APIKey(id automations.ID) (*automations.APIKey, error) {
+	return record[automations.APIKey](tx, apiKeysBucket, id[:])
+}
+
+// APIKeyByHash reads the API key whose token has the SHA-256 hash.
+func (tx *Tx) APIKeyByHash(hash []byte) (*automations.APIKey, error) {
+	id, err := tx.idAt(apiKeyHashesBucket, hash)
+	if err != nil {
+		return nil, err
+	}
+	return tx.APIKey(id)
+}
+
+// APIKeys lists API keys.
+func (tx *Tx) APIKeys(page Page) ([]*automations.APIKey, bool, error) {
+	return list[automations.APIKey](tx, apiKeysBucket, nil, page, nil)
+}
+
+// SaveAPIKey stores a new or changed API key; its hash never changes.
+func (tx *Tx) SaveAPIKey(k *automations.APIKey) error {
+	if err := tx.claimName(apiKeyHashesBucket, k.Hash, k.ID); err != nil {
+		return err
+	}
+	return tx.putRecord(apiKeysBucket, k.ID[:], k)
+}
+
+// DeleteAPIKey revokes an API key; ErrNotFound when there is none.
+func (tx *Tx) DeleteAPIKey(id automations.ID) error {
+	k, err := tx.APIKey(id)
+	if err != nil {
+		return err
+	}
+	return errors.Join(tx.delete(apiKeyHashesBucket, k.Hash), tx.delete(apiKeysBucket, id[:]))
+}

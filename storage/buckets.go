@@ -1,0 +1,53 @@
+package storage
+
+// bucket indexes the top-level buckets; doc.go says what is in them.
+type bucket uint8
+
+const (
+	metaBucket bucket = iota
+	contactsBucket
+	contactEmailsBucket
+	segmentsBucket
+	segmentMembersBucket
+	eventTypesBucket
+	eventTypeNamesBucket
+	workflowsBucket
+	revisionsBucket
+	deliveriesBucket
+	runsBucket
+	runCountsBucket
+	wakesBucket
+	waitsBucket
+	arrivalsBucket
+	emailsBucket
+	emailContentsBucket
+	outboxBucket
+	sendingBucket
+	templatesBucket
+	templateAliasesBucket
+	apiKeysBucket
+	apiKeyHashesBucket
+	dedupBucket
+	idempotencyBucket
+	erasuresBucket
+	bucketCount
+)
+
+var bucketNames = [bucketCount]string{
+	"meta", "contacts", "contact_emails", "segments", "segment_members", "event_types", "event_type_names",
+	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
+	"email_contents", "outbox", "sending", "templates", "template_aliases", "api_keys", "api_key_hashes",
+	"dedup", "idempotency", "erasures",
+}
+
+func (b bucket) String() string { return bucketNames[b] }
+
+// appended tells the buckets whose rows arrive in key order: their pages are
+// filled to the brim instead of being split in half.
+func (b bucket) appended() bool {
+	switch b {
+	case deliveriesBucket, runsBucket, wakesBucket, emailsBucket, emailContentsBucket, outboxBucket, revisionsBucket:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,135 @@
+package storage
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// ErrTaken says that another record has the unique name, address or alias.
+var ErrTaken = errors.New("taken")
+
+// Contact reads one contact.
+func (tx *Tx) Contact(id automations.ID) (*automations.Contact, error) {
+	return record[automations.Contact](tx, contactsBucket, id[:])
+}
+
+// ContactID finds the contact with a normalised address.
+func (tx *Tx) ContactID(email string) (automations.ID, error) {
+	return tx.idAt(contactEmailsBucket, tuple(email))
+}
+
+// ContactByEmail reads the contact with a normalised address.
+func (tx *Tx) ContactByEmail(email string) (*automations.Contact, error) {
+	id, err := tx.ContactID(email)
+	if err != nil {
+		return nil, err
+	}
+	return tx.Contact(id)
+}
+
+// CreateContact stores a new contact; ErrTaken when the address has one.
+func (tx *Tx) CreateContact(c *automations.Contact) error {
+	return tx.saveContact(&automations.Contact{}, c)
+}
+
+// UpdateContact stores a changed contact; ErrNotFound when it is gone,
+// ErrTaken when its new address has another.
+func (tx *Tx) UpdateContact(c *automations.Contact) error {
+	was, err := tx.Contact(c.ID)
+	if err != nil {
+		return err
+	}
+	return tx.saveContact(was, c)
+}
+
+func (tx *Tx) saveContact(was, c *automations.Contact) error {
+	if was.Email != c.Email {
+		if tx.has(contactEmailsBucket, tuple(c.Email)) {
+			return ErrTaken
+		}
+		if was.Email != "" {
+			if err := tx.delete(contactEmailsBucket, tuple(was.Email)); err != nil {
+				return err
+			}
+		}
+		if err := tx.put(contactEmailsBucket, tuple(c.Email), c.ID[:]); err != nil {
+			return err
+		}
+	}
+	if err := tx.moveSegments(c.ID, was.Segments, c.Segments); err != nil {
+		return err
+	}
+	return tx.putRecord(contactsBucket, c.ID[:], c)
+}
+
+// DeleteContact removes a contact and notes that what other records say about
+// it is still to be erased.
+func (tx *Tx) DeleteContact(id automations.ID) error {
+	c, err := tx.Contact(id)
+	if err != nil {
+		return err
+	}
+	if err := tx.moveSegments(id, c.Segments, nil); err != nil {
+		return err
+	}
+	return errors.Join(
+		tx.delete(contactEmailsBucket, tuple(c.Email)),
+		tx.delete(contactsBucket, id[:]),
+		tx.putRecord(erasuresBucket, id[:], Erasure{ContactID: id, Email: c.Email}),
+	)
+}
+
+// ContactFilter narrows a list of contacts; zero fields do not.
+type ContactFilter struct {
+	Search       string // part of the address or name, without case
+	Unsubscribed *bool
+	SegmentID    automations.ID
+}
+
+func (f ContactFilter) match(c *automations.Contact) bool {
+	if f.Unsubscribed != nil && *f.Unsubscribed != c.Unsubscribed {
+		return false
+	}
+	if f.SegmentID != (automations.ID{}) && !slices.Contains(c.Segments, f.SegmentID) {
+		return false
+	}
+	text := strings.ToLower(c.Email + " " + c.FirstName + " " + c.LastName)
+	return strings.Contains(text, strings.ToLower(f.Search))
+}
+
+// Contacts lists contacts.
+func (tx *Tx) Contacts(page Page, f ContactFilter) ([]*automations.Contact, bool, error) {
+	return list(tx, contactsBucket, nil, page, f.match)
+}
+
+// Segment reads one segment.
+func (tx *Tx) Segment(id automations.ID) (*automations.Segment, error) {
+	return record[automations.Segment](tx, segmentsBucket, id[:])
+}
+
+// SaveSegment stores a new or changed segment.
+func (tx *Tx) SaveSegment(s *automations.Segment) error {
+	return tx.putRecord(segmentsBucket, s.ID[:], s)
+}
+
+// moveSegments keeps segment_members in step with a contact's segments.
+func (tx *Tx) moveSegments(contact automations.ID, was, now []automations.ID) error {
+	for _, id := range was {
+		if !slices.Contains(now, id) {
+			if err := tx.delete(segmentMembersBucket, tuple(id, contact)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range now {
+		if !slices.Contains(was, id) {
+			if err := tx.put(segmentMembersBucket, tuple(id, contact), nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package storage
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// SchemaVersion is the layout this program writes. A file with a higher one is
+// refused.
+const SchemaVersion = 1
+
+var (
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("the data file is closed")
+	// ErrFailed is returned after an error of the file itself; see DB.Failed.
+	ErrFailed = errors.New("the data file failed")
+)
+
+// InUseError says that another process has the file open.
+type InUseError struct {
+	Path string
+	PID  int // zero when the system does not tell
+}
+
+func (e *InUseError) Error() string {
+	holder := "another process"
+	if e.PID != 0 {
+		holder = "process " + strconv.Itoa(e.PID)
+	}
+	return fmt.Sprintf("%s is in use by %s", e.Path, holder)
+}
+
+// DB is an open data file.
+type DB struct {
+	path          string
+	bolt          *bolt.DB
+	secret        []byte
+	updates       chan *update
+	committerDone chan struct{}
+
+	closing sync.RWMutex
+	closed  bool
+
+	failing sync.Mutex
+	failure error
+	failed  chan struct{}
+}
+
+// lockTimeout is how long Open waits for a process that is just leaving.
+const lockTimeout = 500 * time.Millisecond
+
+// Open opens the data file, creating it when there is none: complete or not at
+// all, readable by the owner alone. It returns an *InUseError when another
+// process holds it, and an error that says what to do when the file is
+// damaged, newer than the program, or not a data file.
+func Open(path string) (*DB, error) {
+	if err := create(path); err != nil {
+		return nil, err
+	}
+	if err := inspect(path); err != nil {
+		return nil, err
+	}
+	b, err := openBolt(path)
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, &InUseError{Path: path, PID: lockHolder(path)}
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s cannot be written: give this user read and write permission", path)
+	case err != nil:
+		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
+	}
+	db := &DB{
+		path: path, bolt: b,
+		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}),
+	}
+	if err := db.View(db.begin); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	go db.commitLoop()
+	return db, nil
+}
+
+// Path is the file's path as given to Open.
+func (db *DB) Path() string { return db.path }
+
+// Close waits for the updates under way and closes the file.
+func (db *DB) Close() error {
+	db.closing.Lock()
+	if db.closed {
+		db.closing.Unlock()
+		return nil
+	}
+	db.closed = true
+	close(db.updates)
+	db.closing.Unlock()
+	<-db.committerDone
+	return db.bolt.Close()
+}
+
+// Failed is closed once the file has failed: the process must end and be
+// started again.
+func (db *DB) Failed() error {
+	db.failing.Lock()
+	defer db.failing.Unlock()
+	return db.failure
+}
+
+// Failure is closed when the file fails.
+func (db *DB) Failure() <-chan struct{} { return db.failed }
+
+func (db *DB) fail(err error) {
+	db.failing.Lock()
+	defer db.failing.Unlock()
+	if db.failure == nil {
+		db.failure = err
+		close(db.failed)
+	}
+}
+
+// begin reads what is needed before the first transaction.
+func (db *DB) begin(tx *Tx) error {
+	for _, name := range bucketNames {
+		if tx.bolt.Bucket([]byte(name)) == nil {
+			return fmt.Errorf("this is not an opensend data file: it has no %q", name)
+		}
+	}
+	body, err := tx.get(metaBucket, []byte("schema"))
+	if err != nil {
+		return err
+	}
+	if v := binary.BigEndian.Uint32(body); v > SchemaVersion {
+		return fmt.Errorf("the data file has layout %d and this program knows %d: use a newer opensend", v, SchemaVersion)
+	}
+	secret, err := tx.get(metaBucket, []byte("secret"))
+	db.secret = append([]byte(nil), secret...)
+	return err
+}
+
+func openBolt(path string) (*bolt.DB, error) {
+	return bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         lockTimeout,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: initialMmap(),
+	})
+}
+
+// initialMmap reserves address space, not memory, so that the file can grow to
+// it without waiting for readers. On Windows, and where addresses are short,
+// it would cost real space.
+func initialMmap() int {
+	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
+		return 0
+	}
+	return 1 << 30
+}
+
+// create makes the file if there is none. It is built under another name and
+// linked into place when it is complete and synced, so that a power cut leaves
+// either no file or a whole one, and two processes starting at once make one.
+func create(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return nil // whatever is wrong, opening it says so better
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("the folder %s cannot be made: %w", dir, err)
+	}
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".new-*")
+	if err != nil {
+		return fmt.Errorf("no file can be made in the folder %s: give this user write permission or set data to another place", dir)
+	}
+	defer os.Remove(tmp.Name())
+	tmp.Close()
+	if err := initialize(tmp.Name()); err != nil {
+		return fmt.Errorf("%s cannot be made: %w", path, err)
+	}
+	err = os.Link(tmp.Name(), path)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil { // a file system without links
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func initialize(path string) error {
+	b, err := openBolt(path)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	err = b.Update(func(btx *bolt.Tx) error {
+		for _, name := range bucketNames {
+			if _, err := btx.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		tx := &Tx{bolt: btx}
+		epoch, secret := uuid.Must(uuid.NewV7()), make([]byte, 32)
+		rand.Read(secret)
+		return errors.Join(
+			tx.put(metaBucket, []byte("schema"), binary.BigEndian.AppendUint32(nil, SchemaVersion)),
+			tx.put(metaBucket, []byte("epoch"), epoch[:]),
+			tx.put(metaBucket, []byte("secret"), secret),
+			tx.definitionsChanged(),
+		)
+	})
+	if err != nil {
+		return err
+	}
+	return b.Close()
+}
+
+func random16() (r [16]byte) {
+	rand.Read(r[:])
+	return r
+}
+
+// syncDir makes a new name in a directory durable. Windows has no such call.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

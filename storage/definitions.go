@@ -1,0 +1,202 @@
+package storage
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// EventType reads one event type.
+func (tx *Tx) EventType(id automations.ID) (*automations.EventType, error) {
+	return record[automations.EventType](tx, eventTypesBucket, id[:])
+}
+
+// EventTypeByName reads the event type with exactly that name.
+func (tx *Tx) EventTypeByName(name string) (*automations.EventType, error) {
+	id, err := tx.idAt(eventTypeNamesBucket, nameHash(name))
+	if err != nil {
+		return nil, err
+	}
+	return tx.EventType(id)
+}
+
+// EventTypes lists event types.
+func (tx *Tx) EventTypes(page Page) ([]*automations.EventType, bool, error) {
+	return list[automations.EventType](tx, eventTypesBucket, nil, page, nil)
+}
+
+// SaveEventType stores a new or changed event type; ErrTaken when another has
+// its name.
+func (tx *Tx) SaveEventType(t *automations.EventType) error {
+	if err := tx.claimName(eventTypeNamesBucket, nameHash(t.Name), t.ID); err != nil {
+		return err
+	}
+	if was, err := tx.EventType(t.ID); err == nil && was.Name != t.Name {
+		if err := tx.delete(eventTypeNamesBucket, nameHash(was.Name)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(tx.putRecord(eventTypesBucket, t.ID[:], t), tx.definitionsChanged())
+}
+
+// DeleteEventType removes an event type; ErrNotFound when there is none.
+func (tx *Tx) DeleteEventType(id automations.ID) error {
+	t, err := tx.EventType(id)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		tx.delete(eventTypeNamesBucket, nameHash(t.Name)),
+		tx.delete(eventTypesBucket, id[:]),
+		tx.definitionsChanged(),
+	)
+}
+
+// claimName points a unique name at id; ErrTaken when it points elsewhere.
+func (tx *Tx) claimName(b bucket, key []byte, id automations.ID) error {
+	holder, err := tx.idAt(b, key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return tx.put(b, key, id[:])
+	case err != nil:
+		return err
+	case holder != id:
+		return ErrTaken
+	}
+	return nil
+}
+
+// Workflow reads the head of a workflow.
+func (tx *Tx) Workflow(id automations.ID) (*automations.Workflow, error) {
+	return record[automations.Workflow](tx, workflowsBucket, id[:])
+}
+
+// WorkflowFilter narrows a list of workflows; zero fields do not.
+type WorkflowFilter struct {
+	Status automations.WorkflowStatus
+	Search string // part of the name or the trigger, without case
+}
+
+func (f WorkflowFilter) match(w *automations.Workflow) bool {
+	if f.Status != "" && f.Status != w.Status {
+		return false
+	}
+	return strings.Contains(strings.ToLower(w.Name+" "+w.Trigger), strings.ToLower(f.Search))
+}
+
+// Workflows lists workflow heads.
+func (tx *Tx) Workflows(page Page, f WorkflowFilter) ([]*automations.Workflow, bool, error) {
+	return list(tx, workflowsBucket, nil, page, f.match)
+}
+
+// AllWorkflows reads every workflow head, oldest first.
+func (tx *Tx) AllWorkflows() (all []*automations.Workflow, err error) {
+	tx.each(workflowsBucket, nil, func(key []byte) bool {
+		var w *automations.Workflow
+		if w, err = tx.Workflow(automations.ID(key)); err == nil {
+			all = append(all, w)
+		}
+		return err == nil
+	})
+	return all, err
+}
+
+// SaveWorkflow stores a new or changed workflow head.
+func (tx *Tx) SaveWorkflow(w *automations.Workflow) error {
+	return errors.Join(tx.putRecord(workflowsBucket, w.ID[:], w), tx.definitionsChanged())
+}
+
+// DeleteWorkflow removes a workflow's head; ErrNotFound when there is none. Its
+// revisions stay, so that runs in flight can still be read and cancelled.
+func (tx *Tx) DeleteWorkflow(id automations.ID) error {
+	if _, err := tx.Workflow(id); err != nil {
+		return err
+	}
+	return errors.Join(tx.delete(workflowsBucket, id[:]), tx.definitionsChanged())
+}
+
+// Revision reads one revision of a workflow.
+func (tx *Tx) Revision(workflow automations.ID, number int) (*automations.Revision, error) {
+	return record[automations.Revision](tx, revisionsBucket, tuple(workflow, number))
+}
+
+// Revisions reads every revision of a workflow, newest first.
+func (tx *Tx) Revisions(workflow automations.ID) ([]*automations.Revision, error) {
+	var keys [][]byte
+	tx.each(revisionsBucket, workflow[:], func(key []byte) bool {
+		keys = append(keys, key)
+		return true
+	})
+	all := make([]*automations.Revision, 0, len(keys))
+	for i := len(keys) - 1; i >= 0; i-- {
+		r, err := record[automations.Revision](tx, revisionsBucket, keys[i])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// AddRevision stores a new revision; revisions are never changed.
+func (tx *Tx) AddRevision(r *automations.Revision) error {
+	key := tuple(r.WorkflowID, r.Number)
+	if tx.has(revisionsBucket, key) {
+		return ErrTaken
+	}
+	return tx.putRecord(revisionsBucket, key, r)
+}
+
+// Template reads one template.
+func (tx *Tx) Template(id automations.ID) (*automations.Template, error) {
+	return record[automations.Template](tx, templatesBucket, id[:])
+}
+
+// TemplateByAlias reads the template with exactly that alias.
+func (tx *Tx) TemplateByAlias(alias string) (*automations.Template, error) {
+	id, err := tx.idAt(templateAliasesBucket, nameHash(alias))
+	if err != nil {
+		return nil, err
+	}
+	return tx.Template(id)
+}
+
+// Templates lists templates.
+func (tx *Tx) Templates(page Page) ([]*automations.Template, bool, error) {
+	return list[automations.Template](tx, templatesBucket, nil, page, nil)
+}
+
+// SaveTemplate stores a new or changed template; ErrTaken when another has its
+// alias.
+func (tx *Tx) SaveTemplate(t *automations.Template) error {
+	was, err := tx.Template(t.ID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if t.Alias != "" {
+		if err := tx.claimName(templateAliasesBucket, nameHash(t.Alias), t.ID); err != nil {
+			return err
+		}
+	}
+	if was != nil && was.Alias != "" && was.Alias != t.Alias {
+		if err := tx.delete(templateAliasesBucket, nameHash(was.Alias)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(tx.putRecord(templatesBucket, t.ID[:], t), tx.definitionsChanged())
+}
+
+// DeleteTemplate removes a template; ErrNotFound when there is none.
+func (tx *Tx) DeleteTemplate(id automations.ID) error {
+	t, err := tx.Template(id)
+	if err != nil {
+		return err
+	}
+	if t.Alias != "" {
+		if err := tx.delete(templateAliasesBucket, nameHash(t.Alias)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(tx.delete(templatesBucket, id[:]), tx.definitionsChanged())
+}

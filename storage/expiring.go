@@ -1,0 +1,196 @@
+package storage
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// tiers are the lengths of the slots of time that expiring records lie in. A
+// record goes into the shortest tier that is not shorter than its life, into
+// the slot it is written in; so it is found in the present or the previous
+// slot of some tier, and a slot is empty of living records one tier after its
+// end.
+var tiers = [...]time.Duration{5 * time.Minute, time.Hour, 24 * time.Hour, automations.MaxWindow}
+
+func slotKey(tier int, at time.Time, back int64) []byte {
+	slot := at.UnixMilli()/tiers[tier].Milliseconds() - back
+	return binary.BigEndian.AppendUint64([]byte{byte(tier)}, uint64(slot))
+}
+
+// getExpiring finds the body of an unexpired or lately expired record.
+func (tx *Tx) getExpiring(b bucket, key []byte, now time.Time) ([]byte, error) {
+	for tier := range tiers {
+		for back := range int64(2) {
+			slot := tx.bucket(b).Bucket(slotKey(tier, now, back))
+			if slot == nil {
+				continue
+			}
+			if value := slot.Get(key); value != nil {
+				body, ok := open(key, value)
+				if !ok {
+					return nil, &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
+				}
+				return body, nil
+			}
+		}
+	}
+	return nil, ErrNotFound
+}
+
+func (tx *Tx) putExpiring(b bucket, key, body []byte, now time.Time, life time.Duration) error {
+	tier := 0
+	for tiers[tier] < life {
+		tier++
+	}
+	tx.writes++
+	slot, err := tx.bucket(b).CreateBucketIfNotExists(slotKey(tier, now, 0))
+	if err != nil {
+		return err
+	}
+	return slot.Put(key, seal(key, body))
+}
+
+// DropExpired deletes up to limit slots whose records have all expired, and
+// reports whether there may be more.
+func (tx *Tx) DropExpired(now time.Time, limit int) (more bool, err error) {
+	for _, b := range []bucket{dedupBucket, idempotencyBucket} {
+		for tier := range tiers {
+			first, end := []byte{byte(tier)}, slotKey(tier, now, 1)
+			for key, _ := tx.bucket(b).Cursor().Seek(first); key != nil && bytes.Compare(key, end) < 0; {
+				if limit == 0 {
+					return true, nil
+				}
+				limit--
+				tx.writes++
+				if err := tx.bucket(b).DeleteBucket(bytes.Clone(key)); err != nil {
+					return false, err
+				}
+				key, _ = tx.bucket(b).Cursor().Seek(first)
+			}
+		}
+	}
+	return false, nil
+}
+
+// Dedup is the mark that an event has started a run.
+type Dedup struct {
+	DeliveryID automations.ID
+	Since      time.Time // when the window began
+	Until      time.Time // when it ends; at this instant it is over
+}
+
+// DedupKey hashes what makes two events the same for one workflow. The parts
+// may hold personal data, so the hash is keyed.
+func (tx *Tx) DedupKey(workflow, contact automations.ID, parts ...string) []byte {
+	mac := hmac.New(sha256.New, tx.db.secret)
+	mac.Write(tuple(workflow, contact))
+	for _, part := range parts {
+		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		mac.Write([]byte(part))
+	}
+	return mac.Sum(nil)
+}
+
+// Dedup finds the window that is open for the key at now; ErrNotFound when
+// none is.
+func (tx *Tx) Dedup(key []byte, now time.Time) (Dedup, error) {
+	body, err := tx.getExpiring(dedupBucket, key, now)
+	if err != nil {
+		return Dedup{}, err
+	}
+	d := Dedup{DeliveryID: automations.ID(body), Since: millis(body[16:]), Until: millis(body[24:])}
+	if now.Before(d.Since) || !now.Before(d.Until) {
+		return Dedup{}, ErrNotFound
+	}
+	return d, nil
+}
+
+// AddDedup opens a window for the key.
+func (tx *Tx) AddDedup(key []byte, d Dedup) error {
+	return tx.putExpiring(dedupBucket, key, tuple(d.DeliveryID, d.Since, d.Until), d.Since, d.Until.Sub(d.Since))
+}
+
+// IdempotencyLife is how long an answer is kept for its Idempotency-Key.
+const IdempotencyLife = 24 * time.Hour
+
+// IdempotentAnswer is what was answered to a request with an Idempotency-Key.
+type IdempotentAnswer struct {
+	BodyHash  []byte    `json:"body_hash"` // SHA-256 of the request body
+	Status    int       `json:"status"`
+	Answer    []byte    `json:"answer"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// IdempotentAnswer finds the answer kept for a key at one door; ErrNotFound
+// when there is none any more.
+func (tx *Tx) IdempotentAnswer(door, key string, now time.Time) (*IdempotentAnswer, error) {
+	k := idempotencyKey(door, key)
+	body, err := tx.getExpiring(idempotencyBucket, k, now)
+	if err != nil {
+		return nil, err
+	}
+	a, err := decode[IdempotentAnswer](idempotencyBucket, k, body)
+	if err == nil && now.Sub(a.CreatedAt) >= IdempotencyLife {
+		return nil, ErrNotFound
+	}
+	return a, err
+}
+
+// AddIdempotentAnswer keeps an answer for its key.
+func (tx *Tx) AddIdempotentAnswer(door, key string, a *IdempotentAnswer) error {
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return tx.putExpiring(idempotencyBucket, idempotencyKey(door, key), body, a.CreatedAt, IdempotencyLife)
+}
+
+func idempotencyKey(door, key string) []byte { return nameHash(string(tuple(door, key))) }
+
+// dropAnswersNaming forgets the kept answers that hold the text.
+func (tx *Tx) dropAnswersNaming(text string) error {
+	return tx.bucket(idempotencyBucket).ForEachBucket(func(name []byte) error {
+		slot := tx.bucket(idempotencyBucket).Bucket(name)
+		var keys [][]byte
+		err := slot.ForEach(func(k, v []byte) error {
+			body, ok := open(k, v)
+			if !ok {
+				return &CorruptError{Bucket: idempotencyBucket.String(), Key: bytes.Clone(k)}
+			}
+			a, err := decode[IdempotentAnswer](idempotencyBucket, k, body)
+			if err == nil && bytes.Contains(a.Answer, []byte(text)) {
+				keys = append(keys, bytes.Clone(k))
+			}
+			return err
+		})
+		return firstError(err, func() error { return tx.deleteAll(slot, keys) })
+	})
+}
+
+func (tx *Tx) deleteAll(b *bolt.Bucket, keys [][]byte) error {
+	for _, k := range keys {
+		tx.writes++
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func firstError(err error, then func() error) error {
+	if err != nil {
+		return err
+	}
+	return then()
+}
+
+// millis reads a time of a tuple.
+func millis(b []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(b))).UTC() }

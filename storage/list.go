@@ -1,0 +1,103 @@
+package storage
+
+import (
+	"bytes"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// scanBudget is how many rows one filtered page may look at: a filter that
+// matches little costs a bounded time and says that there is more.
+const scanBudget = 20_000
+
+// Page asks for part of a list, newest first. At most one of After (older
+// than that row) and Before (newer) is set; the row itself need not exist any
+// more.
+type Page struct {
+	Limit  int // more than zero
+	After  automations.ID
+	Before automations.ID
+}
+
+// list reads one page of the rows below prefix, whose keys end in an id. keep,
+// when not nil, filters. more says that further rows may follow in the
+// direction of reading.
+func list[T any](tx *Tx, b bucket, prefix []byte, page Page, keep func(*T) bool) (rows []*T, more bool, err error) {
+	next := tx.walk(b, prefix, page)
+	forward := page.Before != automations.ID{}
+	for budget := scanBudget; ; budget-- {
+		key, value := next()
+		if key == nil {
+			break
+		}
+		if len(rows) == page.Limit || budget == 0 {
+			more = true
+			break
+		}
+		body, ok := open(key, value)
+		if !ok {
+			return nil, false, &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
+		}
+		row, err := decode[T](b, key, body)
+		if err != nil {
+			return nil, false, err
+		}
+		if keep == nil || keep(row) {
+			rows = append(rows, row)
+		}
+	}
+	if forward {
+		slices.Reverse(rows)
+	}
+	return rows, more, nil
+}
+
+// walk steps through the rows below prefix in the page's direction, from where
+// the page begins; nil keys end it.
+func (tx *Tx) walk(b bucket, prefix []byte, page Page) func() (key, value []byte) {
+	c := tx.bucket(b).Cursor()
+	within := func(k, v []byte) ([]byte, []byte) {
+		if !bytes.HasPrefix(k, prefix) {
+			return nil, nil
+		}
+		return k, v
+	}
+	started := false
+	if page.Before != (automations.ID{}) {
+		from := tuple(prefix, page.Before)
+		return func() ([]byte, []byte) {
+			if started {
+				return within(c.Next())
+			}
+			started = true
+			k, v := c.Seek(from)
+			if bytes.Equal(k, from) {
+				k, v = c.Next()
+			}
+			return within(k, v)
+		}
+	}
+	end := bytes.Repeat([]byte{0xff}, 16)
+	if page.After != (automations.ID{}) {
+		end = page.After[:]
+	}
+	return func() ([]byte, []byte) {
+		if started {
+			return within(c.Prev())
+		}
+		started = true
+		return within(before(c, tuple(prefix, end)))
+	}
+}
+
+// before moves c to the last row whose key is less than the given one.
+func before(c *bolt.Cursor, key []byte) ([]byte, []byte) {
+	if k, _ := c.Seek(key); k == nil {
+		k, v := c.Last()
+		return k, v
+	}
+	return c.Prev()
+}

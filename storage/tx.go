@@ -1,0 +1,205 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// ErrNotFound says that no record has the key.
+var ErrNotFound = errors.New("not found")
+
+// Tx is a transaction on the file. The methods that change something may be
+// called in [DB.Update] only.
+type Tx struct {
+	bolt    *bolt.Tx
+	db      *DB
+	buckets [bucketCount]*bolt.Bucket
+	writes  int                // puts and deletes so far
+	counts  map[runCount]int64 // changes of run_counts not yet written
+}
+
+func (tx *Tx) bucket(b bucket) *bolt.Bucket {
+	if tx.buckets[b] == nil {
+		bb := tx.bolt.Bucket([]byte(bucketNames[b]))
+		if b.appended() {
+			bb.FillPercent = 0.95
+		}
+		tx.buckets[b] = bb
+	}
+	return tx.buckets[b]
+}
+
+// get returns the body stored under the key, valid until the transaction
+// ends; ErrNotFound when there is none.
+func (tx *Tx) get(b bucket, key []byte) ([]byte, error) {
+	value := tx.bucket(b).Get(key)
+	if value == nil {
+		return nil, ErrNotFound
+	}
+	body, ok := open(key, value)
+	if !ok {
+		return nil, &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
+	}
+	return body, nil
+}
+
+func (tx *Tx) has(b bucket, key []byte) bool { return tx.bucket(b).Get(key) != nil }
+
+func (tx *Tx) put(b bucket, key, body []byte) error {
+	tx.writes++
+	return tx.bucket(b).Put(key, seal(key, body))
+}
+
+func (tx *Tx) delete(b bucket, key []byte) error {
+	tx.writes++
+	return tx.bucket(b).Delete(key)
+}
+
+// record reads and decodes one record.
+func record[T any](tx *Tx, b bucket, key []byte) (*T, error) {
+	body, err := tx.get(b, key)
+	if err != nil {
+		return nil, err
+	}
+	return decode[T](b, key, body)
+}
+
+func decode[T any](b bucket, key, body []byte) (*T, error) {
+	v := new(T)
+	if err := json.Unmarshal(body, v); err != nil {
+		return nil, fmt.Errorf("%w: %w", &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}, err)
+	}
+	return v, nil
+}
+
+func (tx *Tx) putRecord(b bucket, key []byte, v any) error {
+	body, err := encode(v)
+	if err != nil {
+		return err
+	}
+	return tx.put(b, key, body)
+}
+
+// encode writes JSON as the nouns have it: unlike json.Marshal it leaves the
+// text of payloads as it came.
+func encode(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// idAt reads an index row whose body is an id.
+func (tx *Tx) idAt(b bucket, key []byte) (automations.ID, error) {
+	body, err := tx.get(b, key)
+	if err != nil {
+		return automations.ID{}, err
+	}
+	return automations.ID(body), nil
+}
+
+// each calls visit with the keys that start with prefix, in order, until it
+// returns false. visit must not change the bucket.
+func (tx *Tx) each(b bucket, prefix []byte, visit func(key []byte) bool) {
+	c := tx.bucket(b).Cursor()
+	for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		if !visit(k) {
+			return
+		}
+	}
+}
+
+// Definitions is a mark that is new whenever a workflow, an event type or a
+// template has changed: whoever caches them compares it.
+func (tx *Tx) Definitions() ([16]byte, error) {
+	body, err := tx.get(metaBucket, []byte("definitions"))
+	if err != nil {
+		return [16]byte{}, err
+	}
+	return [16]byte(body), nil
+}
+
+// definitionsChanged must be called by everything that changes a definition.
+// The mark is random, not counted, so that it never repeats after a rollback.
+func (tx *Tx) definitionsChanged() error {
+	mark := random16()
+	return tx.put(metaBucket, []byte("definitions"), mark[:])
+}
+
+// Probe writes something of no meaning, to see whether the file takes writes.
+func (tx *Tx) Probe() error { return tx.put(metaBucket, []byte("probe"), nil) }
+
+// Epoch names this life of the file; a restored copy has another.
+func (tx *Tx) Epoch() (automations.ID, error) { return tx.idAt(metaBucket, []byte("epoch")) }
+
+// runCount is a key of run_counts.
+type runCount struct {
+	workflow automations.ID
+	status   automations.RunStatus
+}
+
+func (tx *Tx) countRun(workflow automations.ID, status automations.RunStatus, by int64) {
+	if tx.counts == nil {
+		tx.counts = map[runCount]int64{}
+	}
+	tx.counts[runCount{workflow, status}] += by
+	tx.writes++
+}
+
+// flush writes what was gathered during the transaction.
+func (tx *Tx) flush() error {
+	for at, by := range tx.counts {
+		if by == 0 {
+			continue
+		}
+		key := tuple(at.workflow, string(at.status))
+		n, err := tx.number(runCountsBucket, key)
+		if err != nil {
+			return err
+		}
+		if err := tx.put(runCountsBucket, key, binary.BigEndian.AppendUint64(nil, uint64(n+by))); err != nil {
+			return err
+		}
+	}
+	tx.counts = nil
+	return nil
+}
+
+// number reads an 8-byte count, zero when there is none.
+func (tx *Tx) number(b bucket, key []byte) (int64, error) {
+	body, err := tx.get(b, key)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int64(binary.BigEndian.Uint64(body)), nil
+}
+
+// due visits up to limit rows of a bucket keyed by time that are due at now,
+// and returns when the row after them is due, zero when there is none. visit
+// gets the key after its time and must not change the bucket.
+func (tx *Tx) due(b bucket, now time.Time, limit int, visit func(rest []byte)) (next time.Time) {
+	c := tx.bucket(b).Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		at, rest := splitTime(k)
+		if at.After(now) || limit == 0 {
+			return at
+		}
+		limit--
+		visit(rest)
+	}
+	return time.Time{}
+}
