@@ -61,7 +61,7 @@ type Template struct {
 	Draft       TemplateContent  `json:"draft"`
 	Published   *TemplateContent `json:"published,omitempty"`
 	PublishedAt time.Time        `json:"published_at,omitzero"`
-	EditedAt    time.Time        `json:"edited_at"` // when Draft last changed
+	Edited      bool             `json:"edited,omitempty"` // Draft has changed since it was published
 	CreatedAt   time.Time        `json:"created_at"`
 	UpdatedAt   time.Time        `json:"updated_at"`
 }

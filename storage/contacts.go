@@ -133,3 +133,32 @@ func (tx *Tx) moveSegments(contact automations.ID, was, now []automations.ID) er
 	}
 	return nil
 }
+
+// Segments lists segments.
+func (tx *Tx) Segments(page Page) ([]*automations.Segment, bool, error) {
+	return list[automations.Segment](tx, segmentsBucket, nil, page, nil)
+}
+
+// DeleteSegment removes a segment and takes its contacts out of it;
+// ErrNotFound when there is none.
+func (tx *Tx) DeleteSegment(id automations.ID) error {
+	if _, err := tx.Segment(id); err != nil {
+		return err
+	}
+	var members []automations.ID
+	tx.each(segmentMembersBucket, id[:], func(key []byte) bool {
+		members = append(members, automations.ID(key[16:]))
+		return true
+	})
+	for _, member := range members {
+		c, err := tx.Contact(member)
+		if err != nil {
+			return err
+		}
+		c.Segments = slices.DeleteFunc(slices.Clone(c.Segments), func(s automations.ID) bool { return s == id })
+		if err := tx.UpdateContact(c); err != nil {
+			return err
+		}
+	}
+	return tx.delete(segmentsBucket, id[:])
+}

@@ -1,0 +1,228 @@
+package mail
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+)
+
+// TLSPolicy says how a connection is secured.
+type TLSPolicy string
+
+// The TLS policies.
+const (
+	StartTLS TLSPolicy = "starttls" // upgraded before anything is said; a server that cannot is not used
+	TLS      TLSPolicy = "tls"      // from the first byte
+	NoTLS    TLSPolicy = "none"     // for a server on this machine
+)
+
+// SMTP hands messages to one submission server.
+type SMTP struct {
+	Addr     string         // host:port
+	TLS      TLSPolicy      // StartTLS when empty
+	Username string         // no authentication when empty
+	Password string         // sent over TLS, or to this machine, only
+	Hello    string         // name given in EHLO; "localhost" when empty
+	Timeout  time.Duration  // for connecting and for each reply; 30 s when zero
+	RootCAs  *x509.CertPool // who may sign the server's certificate; the system's when nil
+}
+
+// Reply is what a server said when it took a message.
+type Reply struct {
+	Code int
+	Text string
+}
+
+// Class says what a failure means for the message.
+type Class int
+
+// The classes of failure.
+const (
+	Temporary Class = iota + 1 // not taken; trying again may help
+	Permanent                  // not taken, and it never will be
+	Unknown                    // sent whole, but no reply came: it may have been taken
+)
+
+// SendError is the failure of an attempt.
+type SendError struct {
+	Class Class
+	Code  int    // the server's reply code; zero when it did not say
+	Text  string // for people: what was tried, and the server's own words
+}
+
+func (e *SendError) Error() string { return e.Text }
+
+// Send hands a message to the server in a session of its own. An error is
+// always a *SendError. When ctx ends the connection is closed.
+func (s *SMTP) Send(ctx context.Context, from, to string, message []byte) (Reply, error) {
+	conn, err := s.dial(ctx)
+	if err != nil {
+		return Reply{}, temporary("connecting to "+s.Addr, err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	defer conn.Close()
+	client, err := s.greet(conn)
+	if err != nil {
+		return Reply{}, temporary("greeting "+s.Addr, err)
+	}
+	if err := s.authenticate(client); err != nil {
+		return Reply{}, temporary("signing in to "+s.Addr, err)
+	}
+	reply, err := transfer(client, from, to, message)
+	if err != nil {
+		return Reply{}, err
+	}
+	client.Quit() // the message is taken; what the server says now changes nothing
+	return reply, nil
+}
+
+func (s *SMTP) timeout() time.Duration {
+	if s.Timeout == 0 {
+		return 30 * time.Second
+	}
+	return s.Timeout
+}
+
+func (s *SMTP) dial(ctx context.Context) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: s.timeout()}
+	conn, err := dialer.DialContext(ctx, "tcp", s.Addr)
+	if err != nil || s.TLS != TLS {
+		return conn, err
+	}
+	secure := tls.Client(conn, s.tlsConfig())
+	ctx, cancel := context.WithTimeout(ctx, s.timeout())
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+func (s *SMTP) tlsConfig() *tls.Config {
+	host, _, _ := net.SplitHostPort(s.Addr)
+	return &tls.Config{ServerName: host, RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12}
+}
+
+func (s *SMTP) greet(conn net.Conn) (*smtp.Client, error) {
+	hello := s.Hello
+	if hello == "" {
+		hello = "localhost"
+	}
+	// The library gives its STARTTLS handshake no deadline of its own.
+	conn.SetDeadline(time.Now().Add(s.timeout()))
+	defer conn.SetDeadline(time.Time{})
+	if s.TLS == NoTLS || s.TLS == TLS {
+		client := smtp.NewClient(conn)
+		client.CommandTimeout, client.SubmissionTimeout = s.timeout(), s.timeout()
+		return client, client.Hello(hello)
+	}
+	client, err := smtp.NewClientStartTLS(conn, s.tlsConfig())
+	if err != nil {
+		return nil, err
+	}
+	client.CommandTimeout, client.SubmissionTimeout = s.timeout(), s.timeout()
+	return client, client.Hello(hello)
+}
+
+func (s *SMTP) authenticate(client *smtp.Client) error {
+	if s.Username == "" {
+		return nil
+	}
+	if _, secure := client.TLSConnectionState(); !secure && !s.local() {
+		return errors.New("the password is not sent without TLS; set smtp.tls to starttls or tls")
+	}
+	switch {
+	case client.SupportsAuth(sasl.Plain):
+		return client.Auth(sasl.NewPlainClient("", s.Username, s.Password))
+	case client.SupportsAuth(sasl.Login):
+		return client.Auth(sasl.NewLoginClient(s.Username, s.Password))
+	}
+	return errors.New("the server offers neither AUTH PLAIN nor LOGIN")
+}
+
+// local reports whether the server is on this machine.
+func (s *SMTP) local() bool {
+	host, _, _ := net.SplitHostPort(s.Addr)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// transfer is one mail transaction. Up to the final dot nothing has been
+// taken; from then on only the server's reply tells.
+func transfer(client *smtp.Client, from, to string, message []byte) (Reply, error) {
+	if err := client.Mail(from, nil); err != nil {
+		return Reply{}, failure("MAIL FROM", err)
+	}
+	if err := client.Rcpt(to, nil); err != nil {
+		return Reply{}, failure("RCPT TO", err)
+	}
+	body, err := client.Data()
+	if err != nil {
+		return Reply{}, failure("DATA", err)
+	}
+	if _, err := bytes.NewReader(message).WriteTo(body); err != nil {
+		return Reply{}, temporary("sending the message", err)
+	}
+	response, err := body.CloseWithResponse()
+	if err == nil {
+		return Reply{Code: 250, Text: printable(response.StatusText)}, nil
+	}
+	if _, replied := errors.AsType[*smtp.SMTPError](err); replied {
+		return Reply{}, failure("the message", err)
+	}
+	return Reply{}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + printable(err.Error())}
+}
+
+// failure classes an error by the server's reply; without one it may pass.
+func failure(doing string, err error) *SendError {
+	reply, ok := errors.AsType[*smtp.SMTPError](err)
+	if ok && reply.Code >= 500 && reply.Code < 600 {
+		return &SendError{Class: Permanent, Code: reply.Code, Text: explain(doing, err)}
+	}
+	return temporary(doing, err)
+}
+
+// temporary is a failure that mending the server or the settings cures, as a
+// refused password is, whatever the reply.
+func temporary(doing string, err error) *SendError {
+	e := &SendError{Class: Temporary, Text: explain(doing, err)}
+	if reply, ok := errors.AsType[*smtp.SMTPError](err); ok {
+		e.Code = reply.Code
+	}
+	return e
+}
+
+func explain(doing string, err error) string {
+	if reply, ok := errors.AsType[*smtp.SMTPError](err); ok {
+		return fmt.Sprintf("%s: the mail server answered %d %s", doing, reply.Code, printable(reply.Message))
+	}
+	return doing + ": " + printable(err.Error())
+}
+
+// maxServerText is how much of a server's words is kept.
+const maxServerText = 500
+
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > maxServerText {
+		s = strings.ToValidUTF8(s[:maxServerText], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,97 @@
+package server
+
+import (
+	"crypto/subtle"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+// Codes of authentication errors.
+const (
+	missingKey = "missing_api_key"
+	invalidKey = "invalid_api_key"
+	narrowKey  = "insufficient_api_key_permission"
+)
+
+// usedEvery is how often a key's last_used_at is written at most.
+const usedEvery = time.Minute
+
+// authorize checks that the request carries a key that opens the route.
+func (s *Server) authorize(r *request, need access) error {
+	if need == accessNone {
+		return nil
+	}
+	scheme, token, found := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
+		return automations.Errorf(automations.KindUnauthorized, missingKey, "no API key; send the header Authorization: Bearer os_…")
+	}
+	key, err := s.findKey(strings.TrimSpace(token), r.now)
+	if err != nil {
+		return err
+	}
+	if !opens(key.Permission, need) {
+		return automations.Errorf(automations.KindForbidden, narrowKey, "this API key has %s, which does not cover this route; use a key with %s", key.Permission, automations.FullAccess)
+	}
+	s.noteUse(key, r.now)
+	return nil
+}
+
+func opens(p automations.Permission, need access) bool {
+	switch p {
+	case automations.FullAccess:
+		return true
+	case automations.SendingAccess:
+		return need == accessSending
+	case automations.EventsAccess:
+		return need == accessEvents
+	}
+	return false
+}
+
+func (s *Server) findKey(token string, now time.Time) (key *automations.APIKey, err error) {
+	refused := automations.Errorf(automations.KindUnauthorized, invalidKey, "the API key is unknown, revoked or expired; create one with: opensend apikeys create --name NAME")
+	hash, ok := automations.HashToken(token)
+	if !ok {
+		return nil, refused
+	}
+	err = s.db.View(func(tx *storage.Tx) error {
+		key, err = tx.APIKeyByHash(hash)
+		return err
+	})
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, refused
+	case err != nil:
+		return nil, err
+	case subtle.ConstantTimeCompare(key.Hash, hash) != 1 || key.Expired(now):
+		return nil, refused
+	}
+	return key, nil
+}
+
+// noteUse writes last_used_at, at most once a minute for each key. A file that
+// takes no writes does not keep the caller out.
+func (s *Server) noteUse(key *automations.APIKey, now time.Time) {
+	last, known := s.lastUsed.LoadOrStore(key.ID, now)
+	switch {
+	case known && (now.Sub(last.(time.Time)) < usedEvery || !s.lastUsed.CompareAndSwap(key.ID, last, now)):
+		return // written lately, or by another request right now
+	case !known && now.Sub(key.LastUsedAt) < usedEvery:
+		return
+	}
+	err := s.db.Update(func(tx *storage.Tx) error {
+		stored, err := tx.APIKey(key.ID)
+		if err != nil {
+			return err
+		}
+		stored.LastUsedAt = now
+		return tx.SaveAPIKey(stored)
+	})
+	if err != nil && !errors.Is(err, storage.ErrNotFound) { // not found: revoked this very moment
+		s.log.Warn("last use of an API key not noted", "key", key.ID, "error", err)
+	}
+}

@@ -1,0 +1,273 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+// Limits of contacts.
+const (
+	maxPersonName    = 255
+	maxPropertyName  = 100
+	maxPropertyBytes = 4 << 10
+	maxProperties    = 200
+)
+
+// wireContact is a contact.
+type wireContact struct {
+	Object       string           `json:"object"`
+	ID           automations.ID   `json:"id"`
+	Email        string           `json:"email"`
+	FirstName    *string          `json:"first_name"`
+	LastName     *string          `json:"last_name"`
+	Unsubscribed bool             `json:"unsubscribed"`
+	Properties   any              `json:"properties"`
+	Segments     []automations.ID `json:"segments"`
+	CreatedAt    wireTime         `json:"created_at"`
+	UpdatedAt    wireTime         `json:"updated_at"`
+}
+
+func renderContact(r *request) func(*automations.Contact) wireContact {
+	return func(c *automations.Contact) wireContact {
+		w := wireContact{
+			Object: "contact", ID: c.ID, Email: c.Email, FirstName: orNull(c.FirstName), LastName: orNull(c.LastName),
+			Unsubscribed: c.Unsubscribed, Properties: contactProperties(r, c), Segments: c.Segments,
+			CreatedAt: wireTime(c.CreatedAt), UpdatedAt: wireTime(c.UpdatedAt),
+		}
+		if w.Segments == nil {
+			w.Segments = []automations.ID{}
+		}
+		return w
+	}
+}
+
+// readContact reads the fields that were sent into c; null clears names and
+// removes properties.
+func readContact(f automations.Fields, p *automations.Problems, c *automations.Contact) {
+	if f.Has("email") {
+		email, err := automations.NormalizeEmail(f.String(p, "email"))
+		p.Include("email", err)
+		c.Email = email
+	}
+	for _, name := range []struct {
+		into *string
+		keys []string
+	}{{&c.FirstName, []string{"first_name", "firstName"}}, {&c.LastName, []string{"last_name", "lastName"}}} {
+		if f.Sent(name.keys[0]) || f.Sent(name.keys[1]) {
+			*name.into = strings.TrimSpace(f.String(p, name.keys...))
+			automations.CheckText(p, name.keys[0], *name.into, maxPersonName)
+		}
+	}
+	if b := f.Bool(p, "unsubscribed"); b != nil {
+		c.Unsubscribed = *b
+	}
+	readProperties(f, p, c)
+}
+
+func readProperties(f automations.Fields, p *automations.Problems, c *automations.Contact) {
+	raw := f.Object(p, "properties")
+	if raw == nil {
+		return
+	}
+	properties, err := automations.ObjectFields(raw)
+	p.Include("properties", err)
+	for name, value := range properties {
+		if len(name) == 0 || len(name) > maxPropertyName || len(value) > maxPropertyBytes {
+			p.Add("", "properties", "a property has a name of 1 to %d bytes and a value of at most %d", maxPropertyName, maxPropertyBytes)
+			return
+		}
+		c.SetProperty(name, value)
+	}
+	if len(c.Properties) > maxProperties {
+		p.Add("", "properties", "a contact may have %d properties", maxProperties)
+	}
+}
+
+func (s *Server) createContact(r *request) (answer, error) {
+	f, err := r.fields()
+	if err != nil {
+		return answer{}, err
+	}
+	c := &automations.Contact{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now, UpdatedAt: r.now}
+	var p automations.Problems
+	f.Unknown(&p, "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties", "segments")
+	if !f.Has("email") {
+		p.Missing("", "email")
+	}
+	readContact(f, &p, c)
+	c.Segments = readSegmentIDs(f, &p)
+	if err := p.Err(); err != nil {
+		return answer{}, err
+	}
+	err = s.db.Update(func(tx *storage.Tx) error {
+		for _, id := range c.Segments {
+			if _, err := tx.Segment(id); err != nil {
+				return orNotFound(err, "segment", id.String())
+			}
+		}
+		return tx.CreateContact(c)
+	})
+	if err != nil {
+		return answer{}, addressTaken(err, c)
+	}
+	return created(renderContact(r)(c))
+}
+
+// readSegmentIDs reads segments as ids, or as objects with an id.
+func readSegmentIDs(f automations.Fields, p *automations.Problems) (ids []automations.ID) {
+	var items []json.RawMessage
+	if raw := f.Array(p, "segments"); raw == nil || json.Unmarshal(raw, &items) != nil {
+		return nil
+	}
+	for _, item := range items {
+		var text string
+		if own, err := automations.ObjectFields(item); err == nil {
+			text = own.String(p, "id")
+		} else if json.Unmarshal(item, &text) != nil {
+			text = ""
+		}
+		id, ok := automations.ParseID(text)
+		if !ok {
+			p.Add("", "segments", "segments must be a list of segment ids")
+			return nil
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func addressTaken(err error, c *automations.Contact) error {
+	if errors.Is(err, storage.ErrTaken) {
+		return automations.Errorf(automations.KindConflict, "contact_exists", "a contact with the address %s exists; update that one", c.Email)
+	}
+	return err
+}
+
+func (s *Server) listContacts(r *request) (answer, error) {
+	page, err := r.page()
+	if err != nil {
+		return answer{}, err
+	}
+	var p automations.Problems
+	query := r.URL.Query()
+	filter := storage.ContactFilter{Search: query.Get("search")}
+	if status := query.Get("status"); status != "" {
+		oneOf(&p, "status", status, []string{"subscribed", "unsubscribed"})
+		unsubscribed := status == "unsubscribed"
+		filter.Unsubscribed = &unsubscribed
+	}
+	if text := query.Get("segment_id"); text != "" {
+		var ok bool
+		if filter.SegmentID, ok = automations.ParseID(text); !ok {
+			p.Add("", "segment_id", "segment_id must be the id of a segment")
+		}
+	}
+	if err := p.Err(); err != nil {
+		return answer{}, err
+	}
+	var rows []*automations.Contact
+	var more bool
+	err = s.db.View(func(tx *storage.Tx) error {
+		rows, more, err = tx.Contacts(page, filter)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(listOf(rows, more, renderContact(r)))
+}
+
+// contactByRef finds a contact by id, or by address in any case.
+func contactByRef(tx *storage.Tx, ref string) (*automations.Contact, error) {
+	if id, ok := automations.ParseID(ref); ok {
+		c, err := tx.Contact(id)
+		return c, orNotFound(err, "contact", ref)
+	}
+	email, err := automations.NormalizeEmail(ref)
+	if err != nil {
+		return nil, notFound("contact", ref)
+	}
+	c, err := tx.ContactByEmail(email)
+	return c, orNotFound(err, "contact", ref)
+}
+
+func (s *Server) getContact(r *request) (answer, error) {
+	var c *automations.Contact
+	err := s.db.View(func(tx *storage.Tx) (err error) {
+		c, err = contactByRef(tx, r.PathValue("id"))
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(renderContact(r)(c))
+}
+
+func (s *Server) updateContact(r *request) (answer, error) {
+	f, err := r.fields()
+	if err != nil {
+		return answer{}, err
+	}
+	known := []string{"id", "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties"}
+	var c *automations.Contact
+	err = s.db.Update(func(tx *storage.Tx) (err error) {
+		if c, err = contactByRef(tx, r.PathValue("id")); err != nil {
+			return err
+		}
+		var p automations.Problems
+		f.Unknown(&p, known...)
+		if !sentAny(f, known[1:]) {
+			p.Add("", "", "nothing to change: send at least one of email, first_name, last_name, unsubscribed and properties")
+		}
+		readContact(f, &p, c)
+		if err := p.Err(); err != nil {
+			return err
+		}
+		c.UpdatedAt = r.now
+		return tx.UpdateContact(c)
+	})
+	if err != nil {
+		return answer{}, addressTaken(err, c)
+	}
+	return ok(renderContact(r)(c))
+}
+
+func sentAny(f automations.Fields, names []string) bool {
+	for _, name := range names {
+		if f.Sent(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// deletedContact carries the id twice: OpenSend's clients read id, Resend's
+// contact.
+type deletedContact struct {
+	deleted
+	Contact automations.ID `json:"contact"`
+}
+
+func (s *Server) deleteContact(r *request) (answer, error) {
+	var id automations.ID
+	err := s.db.View(func(tx *storage.Tx) error {
+		c, err := contactByRef(tx, r.PathValue("id"))
+		if err == nil {
+			id = c.ID
+		}
+		return err
+	})
+	if err == nil {
+		err = s.engine.DeleteContact(id)
+	}
+	if err != nil {
+		return answer{}, orNotFound(err, "contact", r.PathValue("id"))
+	}
+	return ok(deletedContact{deleted{"contact", id, true}, id})
+}

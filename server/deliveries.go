@@ -1,0 +1,76 @@
+package server
+
+import (
+	"strings"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+// listDeliveries lists stored events, filtered by event, contact_id, email,
+// verdict, from and to.
+func (s *Server) listDeliveries(r *request) (answer, error) {
+	page, err := r.page()
+	if err != nil {
+		return answer{}, err
+	}
+	keep, err := deliveryFilter(r)
+	if err != nil {
+		return answer{}, err
+	}
+	var rows []*automations.Delivery
+	var more bool
+	err = s.db.View(func(tx *storage.Tx) error {
+		rows, more, err = tx.Deliveries(page, keep)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(listOf(rows, more, renderStoredDelivery))
+}
+
+func deliveryFilter(r *request) (func(*automations.Delivery) bool, error) {
+	var p automations.Problems
+	query := r.URL.Query()
+	event, email, verdict := query.Get("event"), strings.ToLower(strings.TrimSpace(query.Get("email"))), automations.Reason(query.Get("verdict"))
+	contact, ok := automations.ParseID(query.Get("contact_id"))
+	if query.Get("contact_id") != "" && !ok {
+		p.Add("", "contact_id", "contact_id must be a UUID")
+	}
+	oneOf(&p, "verdict", verdict, automations.Reasons())
+	from, to := r.queryTime(&p, "from"), r.queryTime(&p, "to")
+	return func(d *automations.Delivery) bool {
+		return (event == "" || d.Event == event) &&
+			(email == "" || d.Email == email) &&
+			(contact == automations.ID{} || d.ContactID == contact) &&
+			(from.IsZero() || !d.ReceivedAt.Before(from)) &&
+			(to.IsZero() || d.ReceivedAt.Before(to)) &&
+			(verdict == "" || hasVerdict(d, verdict))
+	}, p.Err()
+}
+
+func hasVerdict(d *automations.Delivery, reason automations.Reason) bool {
+	for _, v := range d.Verdicts {
+		if v.Reason == reason {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) getDelivery(r *request) (answer, error) {
+	id, err := r.pathID("id", "delivery")
+	if err != nil {
+		return answer{}, err
+	}
+	var d *automations.Delivery
+	err = s.db.View(func(tx *storage.Tx) error {
+		d, err = tx.Delivery(id)
+		return err
+	})
+	if err != nil {
+		return answer{}, orNotFound(err, "delivery", id.String())
+	}
+	return ok(renderStoredDelivery(d))
+}

@@ -1,0 +1,32 @@
+package server
+
+import (
+	"net/http"
+	"os"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// wireHealth is the body of /healthz and /readyz.
+type wireHealth struct {
+	Status string `json:"status"`
+	PID    int    `json:"pid,omitempty"` // on the control socket, so that a command can name who serves
+}
+
+// health answers as long as the process does.
+func (s *Server) health(r *request) (answer, error) {
+	return ok(wireHealth{Status: "ok"})
+}
+
+// ready answers 200 when the file takes writes and runs are not overdue, and
+// 503 while the server stops.
+func (s *Server) ready(r *request) (answer, error) {
+	if s.stopping.Load() {
+		return answer{}, automations.Errorf(automations.KindUnavailable, "stopping", "the server is stopping")
+	}
+	if err := s.engine.Ready(); err != nil {
+		s.log.Warn("not ready", "error", err)
+		return answer{}, automations.Errorf(automations.KindUnavailable, "not_ready", "the server cannot take work now; see its log")
+	}
+	return answer{status: http.StatusOK, body: wireHealth{Status: "ready", PID: os.Getpid()}}, nil
+}

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+// request is one call of a route: its body read and its caller known.
+type request struct {
+	*http.Request
+	server *Server
+	now    time.Time
+	body   []byte
+	resend bool // the caller reads Resend's words where they differ; see words.go
+}
+
+// readBody reads the body, if any. It must say that it is JSON.
+func (r *request) readBody(w http.ResponseWriter, limit int64) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return automations.Errorf(automations.KindTooLarge, "", "the body is larger than %d bytes", limit)
+	}
+	if err != nil {
+		return automations.Errorf(automations.KindMalformed, "", "the body could not be read to its end; send it again")
+	}
+	if kind := r.Header.Get("Content-Type"); len(body) > 0 && kind != "" {
+		media, _, err := mime.ParseMediaType(kind)
+		if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
+			return automations.Errorf(automations.KindUnsupported, "", "the body is %.60q; send JSON with Content-Type: application/json", kind)
+		}
+	}
+	r.body = body
+	return nil
+}
+
+// fields decodes the body as a strict JSON object.
+func (r *request) fields() (automations.Fields, error) { return automations.DecodeObject(r.body) }
+
+// pathID reads an id from the path. Whatever is not an id names nothing.
+func (r *request) pathID(name, what string) (automations.ID, error) {
+	text := r.PathValue(name)
+	id, ok := automations.ParseID(text)
+	if !ok {
+		return id, notFound(what, text)
+	}
+	return id, nil
+}
+
+// notFound is the error for a thing that is not there, what being its wire
+// word.
+func notFound(what, ref string) error {
+	return automations.Errorf(automations.KindNotFound, what+"_not_found", "no %s %.80q; check the id", strings.ReplaceAll(what, "_", " "), ref)
+}
+
+// orNotFound turns storage.ErrNotFound into notFound.
+func orNotFound(err error, what, ref string) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return notFound(what, ref)
+	}
+	return err
+}
+
+const (
+	defaultLimit = 20
+	maxLimit     = 100
+)
+
+// page reads limit, after and before.
+func (r *request) page() (storage.Page, error) {
+	var p automations.Problems
+	query := r.URL.Query()
+	page := storage.Page{Limit: defaultLimit}
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxLimit {
+			p.Add("", "limit", "limit must be a number from 1 to %d", maxLimit)
+		}
+		page.Limit = n
+	}
+	for name, id := range map[string]*automations.ID{"after": &page.After, "before": &page.Before} {
+		text := query.Get(name)
+		if text == "" {
+			continue
+		}
+		var ok bool
+		if *id, ok = automations.ParseID(text); !ok {
+			p.Add("", name, "%s must be the id of an item of the list", name)
+		}
+	}
+	if query.Get("after") != "" && query.Get("before") != "" {
+		p.Add("", "before", "give either after or before, not both")
+	}
+	return page, p.Err()
+}
+
+// queryTime reads an RFC 3339 time from the query; zero when it is absent.
+func (r *request) queryTime(p *automations.Problems, name string) time.Time {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		p.Add("", name, "%s must be a time such as 2026-01-31T12:00:00Z", name)
+	}
+	return t
+}
+
+// oneOf checks a word against those allowed; empty is allowed too.
+func oneOf[T ~string](p *automations.Problems, path string, word T, allowed []T) {
+	if word == "" {
+		return
+	}
+	var names []string
+	for _, a := range allowed {
+		if a == word {
+			return
+		}
+		names = append(names, string(a))
+	}
+	p.Add("", path, "%s", fmt.Sprintf("%s must be one of %s", path, strings.Join(names, ", ")))
+}

@@ -1,0 +1,105 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// answer is what goes back: body is encoded as JSON unless raw is set.
+type answer struct {
+	status int
+	body   any
+	raw    []byte
+	header map[string]string
+}
+
+func ok(body any) (answer, error)      { return answer{status: http.StatusOK, body: body}, nil }
+func created(body any) (answer, error) { return answer{status: http.StatusCreated, body: body}, nil }
+
+func write(w http.ResponseWriter, a answer) {
+	raw := a.raw
+	if raw == nil {
+		raw = encode(a.body)
+	}
+	h := w.Header()
+	for k, v := range a.header {
+		h.Set(k, v)
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(raw)))
+	w.WriteHeader(a.status)
+	w.Write(raw)
+}
+
+// encode writes JSON with the text of payloads as it came.
+func encode(v any) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // every body is made of plain types
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// wireList is the envelope of every list.
+type wireList[T any] struct {
+	Object  string `json:"object"`
+	Data    []T    `json:"data"`
+	HasMore bool   `json:"has_more"`
+}
+
+// listOf renders rows into a list.
+func listOf[R, W any](rows []R, more bool, render func(R) W) wireList[W] {
+	list := wireList[W]{Object: "list", Data: make([]W, len(rows)), HasMore: more}
+	for i, row := range rows {
+		list.Data[i] = render(row)
+	}
+	return list
+}
+
+// deleted is the answer to a deletion.
+type deleted struct {
+	Object  string         `json:"object"`
+	ID      automations.ID `json:"id"`
+	Deleted bool           `json:"deleted"`
+}
+
+// wireTime is RFC 3339 in UTC with milliseconds; the zero time is null.
+type wireTime time.Time
+
+func (t wireTime) MarshalJSON() ([]byte, error) {
+	if time.Time(t).IsZero() {
+		return []byte("null"), nil
+	}
+	return []byte(time.Time(t).UTC().Format(`"2006-01-02T15:04:05.000Z"`)), nil
+}
+
+// orNull is null for an empty text.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// idOrNull is null for the zero id.
+func idOrNull(id automations.ID) *automations.ID {
+	if id == (automations.ID{}) {
+		return nil
+	}
+	return &id
+}
+
+// objectOr is the JSON as it is stored, or another when there is none.
+func objectOr(raw json.RawMessage, otherwise string) json.RawMessage {
+	if len(raw) == 0 {
+		return json.RawMessage(otherwise)
+	}
+	return raw
+}

@@ -1,0 +1,103 @@
+package server
+
+import "net/http"
+
+// access is which API keys a route takes. Keys of full_access open all.
+type access int
+
+const (
+	accessFull    access = iota // full_access only
+	accessSending               // also sending_access
+	accessEvents                // also events_access
+	accessNone                  // no key needed
+)
+
+// door is whose contract a route follows: its prefixes and its error bodies.
+type door int
+
+const (
+	openSendDoor  door = iota // at / and /api
+	mailDiverDoor             // at / with MailDiver's errors
+	plainDoor                 // at / only
+)
+
+// route is one entry of the API.
+type route struct {
+	method string
+	path   string // a pattern of http.ServeMux
+	door   door
+	access access
+	handle func(*Server, *request) (answer, error)
+}
+
+func (rt route) prefixes() []string {
+	if rt.door == openSendDoor {
+		return []string{"", "/api"}
+	}
+	return []string{""}
+}
+
+func (rt route) errors() func(*request, error) answer {
+	if rt.door == mailDiverDoor {
+		return mailDiverErrors
+	}
+	return openSendErrors
+}
+
+// routes is the whole API.
+func routes() []route {
+	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
+	return []route{
+		{get, "/healthz", plainDoor, accessNone, (*Server).health},
+		{get, "/readyz", plainDoor, accessNone, (*Server).ready},
+
+		{post, "/events/send", openSendDoor, accessEvents, (*Server).sendEvent},
+		{post, "/events/send/batch", openSendDoor, accessEvents, (*Server).sendEvents},
+		{post, "/v1/events", mailDiverDoor, accessEvents, (*Server).sendMailDiverEvent},
+		{get, "/deliveries", openSendDoor, accessFull, (*Server).listDeliveries},
+		{get, "/deliveries/{id}", openSendDoor, accessFull, (*Server).getDelivery},
+
+		{post, "/events", openSendDoor, accessFull, (*Server).createEventType},
+		{get, "/events", openSendDoor, accessFull, (*Server).listEventTypes},
+		{del, "/events", openSendDoor, accessFull, (*Server).deleteEventTypeByQuery},
+		{get, "/events/{id}", openSendDoor, accessFull, (*Server).getEventType},
+		{patch, "/events/{id}", openSendDoor, accessFull, (*Server).updateEventType},
+		{del, "/events/{id}", openSendDoor, accessFull, (*Server).deleteEventType},
+
+		{post, "/automations", openSendDoor, accessFull, (*Server).createAutomation},
+		{get, "/automations", openSendDoor, accessFull, (*Server).listAutomations},
+		{get, "/automations/{id}", openSendDoor, accessFull, (*Server).getAutomation},
+		{patch, "/automations/{id}", openSendDoor, accessFull, (*Server).updateAutomation},
+		{del, "/automations/{id}", openSendDoor, accessFull, (*Server).deleteAutomation},
+		{post, "/automations/{id}/stop", openSendDoor, accessFull, (*Server).stopAutomation},
+		{post, "/automations/{id}/duplicate", openSendDoor, accessFull, (*Server).duplicateAutomation},
+		{get, "/automations/{id}/revisions", openSendDoor, accessFull, (*Server).listRevisions},
+		{get, "/automations/{id}/runs", openSendDoor, accessFull, (*Server).listRuns},
+		{get, "/automations/{id}/runs/metrics", openSendDoor, accessFull, (*Server).runMetrics},
+		{get, "/automations/{id}/runs/{run}", openSendDoor, accessFull, (*Server).getRun},
+		{post, "/automations/{id}/runs/{run}/cancel", openSendDoor, accessFull, (*Server).cancelRun},
+		{post, "/automations/{id}/runs/{run}/retry", openSendDoor, accessFull, (*Server).retryRun},
+
+		{post, "/contacts", openSendDoor, accessFull, (*Server).createContact},
+		{get, "/contacts", openSendDoor, accessFull, (*Server).listContacts},
+		{get, "/contacts/{id}", openSendDoor, accessFull, (*Server).getContact},
+		{patch, "/contacts/{id}", openSendDoor, accessFull, (*Server).updateContact},
+		{del, "/contacts/{id}", openSendDoor, accessFull, (*Server).deleteContact},
+
+		{post, "/segments", openSendDoor, accessFull, (*Server).createSegment},
+		{get, "/segments", openSendDoor, accessFull, (*Server).listSegments},
+		{get, "/segments/{id}", openSendDoor, accessFull, (*Server).getSegment},
+		{del, "/segments/{id}", openSendDoor, accessFull, (*Server).deleteSegment},
+
+		{post, "/templates", openSendDoor, accessFull, (*Server).createTemplate},
+		{get, "/templates", openSendDoor, accessFull, (*Server).listTemplates},
+		{get, "/templates/{id}", openSendDoor, accessFull, (*Server).getTemplate},
+		{patch, "/templates/{id}", openSendDoor, accessFull, (*Server).updateTemplate},
+		{del, "/templates/{id}", openSendDoor, accessFull, (*Server).deleteTemplate},
+		{post, "/templates/{id}/publish", openSendDoor, accessFull, (*Server).publishTemplate},
+
+		{post, "/api-keys", openSendDoor, accessFull, (*Server).createAPIKey},
+		{get, "/api-keys", openSendDoor, accessFull, (*Server).listAPIKeys},
+		{del, "/api-keys/{id}", openSendDoor, accessFull, (*Server).deleteAPIKey},
+	}
+}

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/storage"
+)
+
+// Config is what a Server needs.
+type Config struct {
+	DB     *storage.DB
+	Engine *engine.Engine
+	// BodyLimit is the most bytes a request body may have; zero means 1 MiB.
+	BodyLimit int64
+	// Log gets one line for each request that failed inside; nil discards it.
+	Log *slog.Logger
+}
+
+// Server answers the API. It is safe for concurrent use.
+type Server struct {
+	db        *storage.DB
+	engine    *engine.Engine
+	bodyLimit int64
+	log       *slog.Logger
+	stopping  atomic.Bool
+	inFlight  sync.Map // Idempotency-Keys of requests under way, by door
+	lastUsed  sync.Map // when each API key's use was last written, by id
+}
+
+// New makes a Server.
+func New(cfg Config) (*Server, error) {
+	if cfg.DB == nil || cfg.Engine == nil {
+		return nil, errors.New("server: Config.DB and Config.Engine are required")
+	}
+	if cfg.BodyLimit == 0 {
+		cfg.BodyLimit = 1 << 20
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, log: cfg.Log}, nil
+}
+
+// Handler answers the public API.
+func (s *Server) Handler() http.Handler { return s.handler(false) }
+
+// Control answers the same API to whoever can reach it, without keys. It is
+// for the control socket and for commands that open the file themselves.
+func (s *Server) Control() http.Handler { return s.handler(true) }
+
+// Drain makes /readyz say no, so that a balancer sends no more requests.
+func (s *Server) Drain() { s.stopping.Store(true) }
+
+func (s *Server) handler(trusted bool) http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range routes() {
+		for _, prefix := range rt.prefixes() {
+			mux.Handle(rt.method+" "+prefix+rt.path, &endpoint{server: s, route: rt, api: prefix != "", trusted: trusted})
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", uuid.Must(uuid.NewV7()).String())
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		// The mux would redirect to a cleaned path; event names may look unclean.
+		if p := r.URL.EscapedPath(); p == "" || p[0] != '/' || path.Clean(p) != p {
+			respondUnknown(w, r, http.StatusNotFound)
+			return
+		}
+		if _, pattern := mux.Handler(r); pattern == "" {
+			mux.ServeHTTP(&unmatched{ResponseWriter: w, request: r}, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// unmatched turns the mux's own plain-text 404 and 405 into JSON. The mux has
+// set Allow by the time it writes a 405.
+type unmatched struct {
+	http.ResponseWriter
+	request *http.Request
+}
+
+func (u *unmatched) WriteHeader(status int) { respondUnknown(u.ResponseWriter, u.request, status) }
+
+func (u *unmatched) Write(text []byte) (int, error) { return len(text), nil }
+
+func respondUnknown(w http.ResponseWriter, r *http.Request, status int) {
+	err := automations.Errorf(automations.KindNotFound, "", "no route %s; see the API reference for the paths that exist", r.URL.EscapedPath())
+	if status == http.StatusMethodNotAllowed {
+		err = automations.Errorf(automations.KindMethodNotFound, "", "%s does not answer %s; it answers %s", r.URL.EscapedPath(), r.Method, w.Header().Get("Allow"))
+	}
+	dialect := openSendErrors
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		dialect = mailDiverErrors
+	}
+	write(w, dialect(&request{Request: r}, err))
+}
+
+// endpoint is one route under one prefix.
+type endpoint struct {
+	server  *Server
+	route   route
+	api     bool // under /api, where only OpenSend's words are spoken
+	trusted bool // on the control socket: no key is needed
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := &request{
+		Request: r, server: e.server, now: time.Now().UTC().Truncate(time.Millisecond),
+		resend: !e.api && strings.HasPrefix(r.UserAgent(), "resend-"),
+	}
+	defer func() {
+		if caught := recover(); caught != nil {
+			e.server.log.Error("request panicked", "method", r.Method, "route", e.route.path, "request_id", w.Header().Get("X-Request-Id"), "panic", caught, "stack", string(debug.Stack()))
+			write(w, e.route.errors()(req, errors.New("panic")))
+		}
+	}()
+	a, err := e.answer(w, req)
+	if err != nil {
+		a = e.route.errors()(req, err)
+		if a.status == http.StatusInternalServerError {
+			e.server.log.Error("request failed", "method", r.Method, "route", e.route.path, "request_id", w.Header().Get("X-Request-Id"), "error", err)
+		}
+	}
+	write(w, a)
+}
+
+func (e *endpoint) answer(w http.ResponseWriter, req *request) (answer, error) {
+	if !e.trusted {
+		if err := e.server.authorize(req, e.route.access); err != nil {
+			return answer{}, err
+		}
+	}
+	if err := req.readBody(w, e.server.bodyLimit); err != nil {
+		return answer{}, err
+	}
+	return e.route.handle(e.server, req)
+}
