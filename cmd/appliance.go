@@ -1,0 +1,180 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"golang.org/x/term"
+
+	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/server"
+	"github.com/opensend/opensend/storage"
+	"github.com/opensend/opensend/web"
+)
+
+// appliance is the whole program: one file, the engine, the API and the
+// dashboard.
+type appliance struct {
+	cfg    Config
+	log    *slog.Logger
+	db     *storage.DB
+	engine *engine.Engine
+	api    *server.Server
+	web    *web.Dashboard
+}
+
+// newAppliance opens the data file and puts the parts together. Nothing moves
+// until run.
+func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
+	db, err := storage.Open(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	ap := &appliance{cfg: cfg, log: log, db: db}
+	if err := ap.build(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return ap, nil
+}
+
+func (ap *appliance) build() (err error) {
+	config := engine.Config{
+		DB: ap.db, From: ap.cfg.Mail.From, RetryFor: ap.cfg.Mail.RetryFor, Workers: ap.cfg.Mail.Workers,
+		ResendUnconfirmed: ap.cfg.Mail.OnUnconfirmed == "resend", Log: ap.log,
+	}
+	if smtp := ap.cfg.sender(); smtp != nil {
+		config.Sender = smtp
+	}
+	if ap.engine, err = engine.New(config); err != nil {
+		return err
+	}
+	if ap.api, err = server.New(server.Config{DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, Log: ap.log}); err != nil {
+		return err
+	}
+	ap.web, err = web.New(web.Config{DB: ap.db, BaseURL: ap.cfg.BaseURL, Captures: ap.engine.Captures(), Log: ap.log})
+	return err
+}
+
+// handler gives the dashboard its paths and everything else to the API.
+func (ap *appliance) handler() http.Handler {
+	api, pages := ap.api.Handler(), ap.web.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.Path; p == "/" || p == "/dashboard" || strings.HasPrefix(p, "/dashboard/") {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+}
+
+// finishRequests is how long requests under way may take when the program
+// stops.
+const finishRequests = 10 * time.Second
+
+// run serves until ctx ends, then stops in order: no new requests, the ones
+// under way finished, the mail in hand sent, the file closed.
+func (ap *appliance) run(ctx context.Context, ln net.Listener) error {
+	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	done := make(chan error, 3)
+	go func() { done <- ap.engine.Run(working) }()
+
+	public := ap.httpServer(ap.handler())
+	go func() { done <- public.Serve(netutil.LimitListener(ln, ap.cfg.Limits.Connections)) }()
+	parts := 2
+	control, socket := ap.httpServer(ap.api.Control()), ap.listenControl()
+	if socket != nil {
+		parts++
+		go func() { done <- control.Serve(socket) }()
+	}
+
+	var cause error
+	select {
+	case <-ctx.Done():
+	case <-ap.db.Failure():
+	case cause = <-done: // one part alone is of no use
+		parts--
+	}
+	ap.api.Drain()
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishRequests)
+	defer cancel()
+	err := errors.Join(cause, public.Shutdown(finish), control.Shutdown(finish))
+	stopWork()
+	for range parts {
+		if partErr := <-done; !errors.Is(partErr, http.ErrServerClosed) {
+			err = errors.Join(err, partErr)
+		}
+	}
+	err = errors.Join(err, ap.db.Close())
+	if failure := ap.db.Failed(); failure != nil {
+		return &exitError{exitStorage, fmt.Errorf("the data file failed: %w; start the program again to see what it says", failure), ""}
+	}
+	return err
+}
+
+func (ap *appliance) httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(ap.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// listenControl opens the control socket; nil when it cannot be had, which
+// stops nothing but commands. A socket file that is there was left by a process
+// that is gone: we hold the data file.
+func (ap *appliance) listenControl() net.Listener {
+	path := socketPath(ap.cfg.Data)
+	os.Remove(path)
+	ln, err := net.Listen("unix", path)
+	if err == nil {
+		err = os.Chmod(path, 0o600)
+	}
+	if err != nil {
+		ap.log.Warn("no control socket: commands will not work while the server runs", "path", path, "error", err)
+		return nil
+	}
+	return ln
+}
+
+// listen opens the public address.
+func listen(addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use by another program; stop it, or set listen to another port", addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("this user may not listen on %s; use a port above 1023, or a reverse proxy", addr)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
+	}
+	return ln, nil
+}
+
+// newLog makes the log that the configuration asks for.
+func newLog(cfg LogConfig, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: level}
+	f, isFile := w.(*os.File)
+	if cfg.Format == "json" || cfg.Format == "auto" && !(isFile && term.IsTerminal(int(f.Fd()))) {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

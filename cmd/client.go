@@ -1,0 +1,129 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/server"
+	"github.com/opensend/opensend/storage"
+)
+
+// socketPath is where a server on the data file listens for commands.
+func socketPath(data string) string { return data + ".sock" }
+
+// client calls the API for a command: through the control socket of the server
+// that holds the data file, or else on the file itself. Commands see no
+// difference.
+type client struct {
+	http  *http.Client
+	close func() error
+}
+
+// connect finds the server, or opens the file.
+func (a *app) connect() (*client, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	path := socketPath(cfg.Data)
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		conn.Close()
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}}
+		return &client{http: &http.Client{Transport: transport, Timeout: time.Minute}, close: func() error { transport.CloseIdleConnections(); return nil }}, nil
+	}
+	if errors.Is(err, syscall.EACCES) {
+		return nil, fmt.Errorf("the server's control socket %s belongs to another user; run this as the user that serves", path)
+	}
+	return openClient(cfg)
+}
+
+func openClient(cfg Config) (*client, error) {
+	db, err := storage.Open(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(engine.Config{DB: db})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s, err := server.New(server.Config{DB: db, Engine: e})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &client{http: &http.Client{Transport: handlerTransport{s.Control()}}, close: db.Close}, nil
+}
+
+// handlerTransport answers requests in this process.
+type handlerTransport struct{ handler http.Handler }
+
+func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	w := &memoryWriter{header: http.Header{}, status: http.StatusOK}
+	t.handler.ServeHTTP(w, r)
+	return &http.Response{
+		StatusCode: w.status, Status: http.StatusText(w.status), Header: w.header, Request: r,
+		Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()),
+	}, nil
+}
+
+// memoryWriter keeps an answer.
+type memoryWriter struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *memoryWriter) Header() http.Header            { return w.header }
+func (w *memoryWriter) WriteHeader(status int)         { w.status = status }
+func (w *memoryWriter) Write(text []byte) (int, error) { return w.body.Write(text) }
+
+// call makes one request and decodes the answer into out. The API's own errors
+// come back in its words.
+func (c *client) call(method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequest(method, "http://opensend"+path, body)
+	if err != nil {
+		return err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 400 {
+		var refused struct{ Message string }
+		if json.Unmarshal(raw, &refused) != nil || refused.Message == "" {
+			refused.Message = resp.Status
+		}
+		return errors.New(refused.Message)
+	}
+	return json.Unmarshal(raw, out)
+}

@@ -1,0 +1,214 @@
+package cmd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/viper"
+
+	"github.com/opensend/opensend/automations/mail"
+)
+
+// Config is the effective configuration: defaults, the YAML file over them,
+// and OPENSEND_BASE_URL over both. config.example.yaml explains every key.
+type Config struct {
+	BaseURL string       `mapstructure:"base_url"` // where people and clients reach the server
+	Listen  string       `mapstructure:"listen"`   // host:port; derived from BaseURL when empty
+	Data    string       `mapstructure:"data"`     // path of the data file
+	Limits  LimitsConfig `mapstructure:"limits"`
+	Mail    MailConfig   `mapstructure:"mail"`
+	SMTP    SMTPConfig   `mapstructure:"smtp"`
+	Log     LogConfig    `mapstructure:"log"`
+}
+
+// LimitsConfig bounds what one request and all of them may take.
+type LimitsConfig struct {
+	BodyBytes   int64 `mapstructure:"body_bytes"`  // of one request
+	Connections int   `mapstructure:"connections"` // open at once
+}
+
+// MailConfig says how mail is sent, whatever the transport.
+type MailConfig struct {
+	From          string        `mapstructure:"from"`           // sender where template and step name none
+	RetryFor      time.Duration `mapstructure:"retry_for"`      // until a mail is given up
+	OnUnconfirmed string        `mapstructure:"on_unconfirmed"` // hold or resend
+	Workers       int           `mapstructure:"workers"`        // mails sent at once
+}
+
+// SMTPConfig is the submission server. Without a host mail is captured.
+type SMTPConfig struct {
+	Host         string        `mapstructure:"host"`
+	Port         int           `mapstructure:"port"`
+	TLS          string        `mapstructure:"tls"` // starttls, tls or none
+	Username     string        `mapstructure:"username"`
+	Password     string        `mapstructure:"password"`
+	PasswordFile string        `mapstructure:"password_file"`
+	Hello        string        `mapstructure:"hello"` // name given in EHLO
+	Timeout      time.Duration `mapstructure:"timeout"`
+}
+
+// LogConfig says what the log tells, and how.
+type LogConfig struct {
+	Level  string `mapstructure:"level"`  // debug, info, warn or error
+	Format string `mapstructure:"format"` // auto, text or json
+}
+
+// defaultListen is used when the base URL does not say where to listen.
+const defaultListen = "127.0.0.1:8787"
+
+func defaultConfig() Config {
+	return Config{
+		BaseURL: "http://" + defaultListen,
+		Data:    "./opensend.db",
+		Limits:  LimitsConfig{BodyBytes: 1 << 20, Connections: 1024},
+		Mail:    MailConfig{RetryFor: 48 * time.Hour, OnUnconfirmed: "hold", Workers: 8},
+		SMTP:    SMTPConfig{Port: 587, TLS: string(mail.StartTLS), Timeout: 30 * time.Second},
+		Log:     LogConfig{Level: "info", Format: "auto"},
+	}
+}
+
+// configFile is read when it is there and no other file is named.
+const configFile = "config.yaml"
+
+// loadConfig reads the file at path, or ./config.yaml if there is one and path
+// is empty, and checks everything. Errors name the key and what to write.
+func loadConfig(path string, getenv func(string) string) (Config, error) {
+	named := path != ""
+	if !named {
+		path = configFile
+	}
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+		text = nil
+	case errors.Is(err, fs.ErrNotExist):
+		return Config{}, fmt.Errorf("the configuration file %s does not exist", path)
+	case err != nil:
+		return Config{}, fmt.Errorf("the configuration file %s cannot be read: give this user read permission", path)
+	}
+	if err := checkYAML(text); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	cfg, err := decodeConfig(text, getenv("OPENSEND_BASE_URL"))
+	if err != nil {
+		return Config{}, err
+	}
+	if err := cfg.resolve(); err != nil {
+		return Config{}, err
+	}
+	return cfg, cfg.check()
+}
+
+func decodeConfig(text []byte, baseURL string) (Config, error) {
+	cfg := defaultConfig()
+	v := viper.New()
+	v.SetConfigType("yaml")
+	if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
+		return Config{}, err
+	}
+	if baseURL != "" {
+		v.Set("base_url", baseURL)
+	}
+	return cfg, v.UnmarshalExact(&cfg)
+}
+
+// resolve fills in what follows from other settings.
+func (c *Config) resolve() error {
+	base, err := url.Parse(c.BaseURL)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.User != nil ||
+		strings.Trim(base.Path, "/") != "" || base.RawQuery != "" || base.Fragment != "" {
+		return fmt.Errorf("base_url must be http or https with a host and no path, such as https://mail.example.com; it is %q", c.BaseURL)
+	}
+	c.BaseURL = base.Scheme + "://" + base.Host
+	if c.Listen == "" {
+		c.Listen = listenAt(base)
+	}
+	if c.SMTP.PasswordFile == "" {
+		return nil
+	}
+	if c.SMTP.Password != "" {
+		return errors.New("smtp.password and smtp.password_file are both set; keep one of them")
+	}
+	secret, err := os.ReadFile(c.SMTP.PasswordFile)
+	if err != nil {
+		return fmt.Errorf("smtp.password_file %s cannot be read: it must exist and be readable by this user", c.SMTP.PasswordFile)
+	}
+	c.SMTP.Password = strings.TrimSuffix(strings.TrimSuffix(string(secret), "\n"), "\r")
+	return nil
+}
+
+// listenAt is the base URL's own host and port when it names an address or
+// this machine, and the default behind a public name.
+func listenAt(base *url.URL) string {
+	host, port := base.Hostname(), base.Port()
+	if host != "localhost" && net.ParseIP(host) == nil {
+		return defaultListen
+	}
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[base.Scheme]
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func (c *Config) check() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen must be host:port, such as %s; it is %q", defaultListen, c.Listen)
+	}
+	if c.Data == "" {
+		return errors.New("data must be the path of a file, such as ./opensend.db")
+	}
+	if c.Mail.From != "" {
+		if _, err := mail.ParseAddress(c.Mail.From); err != nil {
+			return fmt.Errorf(`mail.from must be an address such as "Example <hello@example.com>"; it is %q`, c.Mail.From)
+		}
+	}
+	if c.SMTP.Host == "" && (c.SMTP.Username != "" || c.SMTP.Password != "") {
+		return errors.New("smtp.username and smtp.password need smtp.host")
+	}
+	return errors.Join(
+		within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20),
+		within("limits.connections", c.Limits.Connections, 1, 100_000),
+		within("mail.workers", c.Mail.Workers, 1, 64),
+		within("mail.retry_for", c.Mail.RetryFor, time.Minute, 30*24*time.Hour),
+		within("smtp.port", c.SMTP.Port, 1, 65535),
+		within("smtp.timeout", c.SMTP.Timeout, time.Second, 10*time.Minute),
+		among("mail.on_unconfirmed", c.Mail.OnUnconfirmed, "hold", "resend"),
+		among("smtp.tls", c.SMTP.TLS, string(mail.StartTLS), string(mail.TLS), string(mail.NoTLS)),
+		among("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		among("log.format", c.Log.Format, "auto", "text", "json"),
+	)
+}
+
+func within[T int | int64 | time.Duration](key string, value, least, most T) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s must be %v to %v; it is %v", key, least, most, value)
+	}
+	return nil
+}
+
+func among(key, value string, words ...string) error {
+	for _, word := range words {
+		if value == word {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s must be one of %s; it is %q", key, strings.Join(words, ", "), value)
+}
+
+// sender is the transport that the configuration asks for; nil captures.
+func (c *Config) sender() *mail.SMTP {
+	if c.SMTP.Host == "" {
+		return nil
+	}
+	return &mail.SMTP{
+		Addr: net.JoinHostPort(c.SMTP.Host, fmt.Sprint(c.SMTP.Port)), TLS: mail.TLSPolicy(c.SMTP.TLS),
+		Username: c.SMTP.Username, Password: c.SMTP.Password, Hello: c.SMTP.Hello, Timeout: c.SMTP.Timeout,
+	}
+}

@@ -1,0 +1,147 @@
+// Package cmd is the command line: commands, configuration, and the wiring of
+// the server. It alone knows flags, environment and signals.
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+// Exit codes.
+const (
+	exitFailed  = 1
+	exitUsage   = 2
+	exitInUse   = 4  // another process holds the data file
+	exitStorage = 70 // the data file failed; a supervisor should start the program again
+)
+
+// app is the program's surroundings, so that tests can stand in for them.
+type app struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	configPath     string
+	json           bool // print data as JSON
+}
+
+// Main runs the command line and returns the exit code.
+func Main() int {
+	a := &app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	return a.run(os.Args[1:])
+}
+
+func (a *app) run(args []string) int {
+	root := newRoot(a)
+	root.SetArgs(args)
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(a.stderr, "opensend: %s\n", err)
+	if e, ok := errors.AsType[*exitError](err); ok {
+		if e.hint != "" {
+			fmt.Fprintf(a.stderr, "Try: %s\n", e.hint)
+		}
+		return e.code
+	}
+	if _, ok := errors.AsType[*storage.InUseError](err); ok {
+		return exitInUse
+	}
+	return exitFailed
+}
+
+// exitError is an error with the exit code and the command that helps.
+type exitError struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...), cmd.CommandPath() + " --help"}
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "opensend",
+		Short: "Event-driven e-mail automation: one program, one data file",
+		Long: `opensend receives events from your application, runs automations on them and
+sends the mail. It needs nothing beside itself and one data file.`,
+		Example:       "  opensend demo\n  opensend serve\n  opensend apikeys create --name app --permission events_access",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default ./config.yaml if it exists)")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
+	root.AddCommand(newServe(a), newDemo(a), newAPIKeys(a), newVersion(a))
+	root.InitDefaultCompletionCmd()
+	strict(root)
+	return root
+}
+
+// strict makes every group refuse a word that is none of its commands: cobra
+// would print the help and exit with 0. It also counts arguments itself, to
+// exit with 2.
+func strict(cmd *cobra.Command) {
+	if cmd.HasSubCommands() && cmd.Run == nil && cmd.RunE == nil {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			var names []string
+			for _, sub := range cmd.Commands() {
+				names = append(names, sub.Name())
+			}
+			if near := automations.Nearest(args[0], names); near != "" {
+				return usage(cmd, "%q is not a command of %s; did you mean %s?", args[0], cmd.CommandPath(), near)
+			}
+			return usage(cmd, "%q is not a command of %s", args[0], cmd.CommandPath())
+		}
+	}
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usage(cmd, "%w", err)
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+}
+
+// config loads the configuration; what is wrong with it is a usage error.
+func (a *app) config() (Config, error) {
+	cfg, err := loadConfig(a.configPath, a.getenv)
+	if err != nil {
+		return cfg, &exitError{exitUsage, errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")), ""}
+	}
+	return cfg, nil
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// jsonFlag gives a command that prints data the flag --json.
+func (a *app) jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+}
