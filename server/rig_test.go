@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,7 +39,7 @@ func inBubble(t *testing.T, test func(*testing.T, *rig)) {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	db := storagetest.Open(t)
-	e, err := engine.New(engine.Config{DB: db, From: "Example <hello@example.com>"})
+	e, err := engine.New(engine.Config{DB: db, From: "Example <hello@example.com>", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func (e *Engine) wakeLoop(ctx context.Context) error {
 			if err := e.survive(ctx, "advancing runs", err); err != nil {
 				return err
 			}
-		case n == wakeBatch:
+		case n > 0: // look again: these runs may be due next
 		case sleep(ctx, e.wakeKick, next):
 			return nil
 		}
@@ -39,8 +39,8 @@ func (e *Engine) wakeLoop(ctx context.Context) error {
 	}
 }
 
-// advanceDue advances one batch of due runs and tells how many, and when the
-// next one is due.
+// advanceDue advances one batch of due runs and tells how many. When none is
+// due, next is when one will be.
 func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 	var due []automations.RunRef
 	peek := func(tx *storage.Tx) error {
@@ -54,7 +54,7 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 	err = e.db.Update(func(tx *storage.Tx) error {
 		mailed, erasing = false, false
 		at := now()
-		due, next = tx.DueRuns(at, wakeBatch)
+		due, _ = tx.DueRuns(at, wakeBatch)
 		defs, err := e.definitionsOf(tx)
 		if err != nil {
 			return err
