@@ -115,7 +115,7 @@ func weigh(root *jsonschema.Schema) (int, error) {
 	w.visit(root)
 	switch {
 	case w.branching != "":
-		return 0, invalid("schema"+w.branching, "the schema contains itself through more than one branch")
+		return 0, invalid(w.branching, "the schema contains itself through more than one branch")
 	case w.cost[root] >= maxCost:
 		return 0, invalid("schema", "the schema has too many combinations of subschemas")
 	}
@@ -169,7 +169,7 @@ func (w *weigher) settle(circle []*jsonschema.Schema) {
 		}
 		if within > 1 {
 			_, fragment, _ := strings.Cut(s.Location, "#")
-			w.branching = clip(strings.ReplaceAll(fragment, "/", "."))
+			w.branching = "schema" + clip(strings.ReplaceAll(fragment, "/", "."))
 		}
 	}
 	for _, s := range circle {

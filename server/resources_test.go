@@ -1,0 +1,194 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEventTypes(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		schema := `{"type":"object","properties":{"meta":{"type":"object","properties":{"source":{"type":"string"}}}},"required":["plan"]}`
+		id := r.do(http.MethodPost, "/events", `{"name":"a/b c?:é","schema":`+schema+`}`).want(201).has("object", "event").has("schema.required.0", "plan").text("id")
+		r.do(http.MethodPost, "/api/events", `{"name":"a/b c?:é"}`).want(409).has("code", "event_name_taken").has("name", "conflict")
+		for _, ref := range []string{id, strings.ToUpper(id), "a%2Fb%20c%3F%3A%C3%A9"} {
+			r.do(http.MethodGet, "/events/"+ref, "").want(200).has("id", id)
+		}
+		a := r.do(http.MethodPost, "/events/send", `{"event":"a/b c?:é","email":"a@example.com","payload":{"meta":{"source":1}}}`).want(422)
+		a.has("code", "event_payload_invalid").has("details.0.path", "payload.meta.source").has("details.1.path", "payload.plan").has("details.1.message", "is required")
+		r.do(http.MethodGet, "/contacts", "").has("data.0", nil)
+		r.do(http.MethodPost, "/events/send", `{"event":"a/b c?:é","email":"a@example.com","payload":{"plan":"x","more":[1]}}`).want(202)
+		r.do(http.MethodPatch, "/events/"+id, `{"schema":{"plan":"number"}}`).want(200).has("schema.plan", "number")
+		r.do(http.MethodPost, "/events/send", `{"event":"a/b c?:é","email":"a@example.com","payload":{"plan":"x"}}`).want(422).has("details.0.path", "payload.plan")
+		r.do(http.MethodPatch, "/events/"+id, `{"schema":null,"name":"renamed"}`).want(200).has("schema", nil)
+		r.do(http.MethodPost, "/events/send", `{"event":"a/b c?:é","email":"a@example.com","payload":{"plan":"x"}}`).want(202)
+		r.do(http.MethodPatch, "/events/"+id, `{}`).want(422)
+		r.do(http.MethodPost, "/events", `{"name":"send"}`).want(422)
+		r.do(http.MethodPost, "/events", `{"schema":{}}`).want(422).has("name", "missing_required_field")
+		for _, bad := range []string{`{"type":"sting"}`, `{"$ref":"http://example.com/x"}`, `{"$ref":"file:///etc/passwd"}`, `{"pattern":"("}`, `7`, `{"allOf":[{"$ref":"#"},{"$ref":"#"}]}`} {
+			r.do(http.MethodPost, "/events", `{"name":"bad","schema":`+bad+`}`).want(422).has("code", "event_schema_invalid")
+		}
+		r.do(http.MethodGet, "/events", "").has("data.0.name", "renamed").has("data.1", nil)
+		r.do(http.MethodDelete, "/events/renamed", "").want(200).has("object", "event").has("deleted", true)
+		r.do(http.MethodGet, "/events/"+id, "").want(404).has("code", "event_not_found")
+		second := r.do(http.MethodPost, "/events", `{"name":"old"}`).want(201).text("id")
+		r.do(http.MethodDelete, "/api/events?id="+second, "").want(200)
+	})
+}
+
+func TestContacts(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		a := r.do(http.MethodPost, "/contacts", `{"email":"Ada@Example.com","first_name":"Ada","properties":{"n":9007199254740993,"gone":"x"}}`).want(201).has("object", "contact").has("last_name", nil)
+		r.do(http.MethodPost, "/contacts", `{"email":"ada@example.com"}`).want(409).has("code", "contact_exists")
+		path := "/contacts/" + a.text("id")
+		r.do(http.MethodPatch, path, `{"properties":{"gone":null,"new":true},"last_name":"L","id":"`+a.text("id")+`"}`).want(200).has("first_name", "Ada").has("properties.gone", nil).has("properties.new", true)
+		r.do(http.MethodPatch, "/contacts/ADA@example.com", `{"first_name":null,"email":"lovelace@example.com"}`).want(200).has("first_name", nil).has("email", "lovelace@example.com")
+		r.do(http.MethodGet, "/contacts/ada@example.com", "").want(404)
+		r.do(http.MethodPatch, path, `{"email":"a b"}`).want(422).has("details.0.path", "email")
+		r.do(http.MethodPatch, path, `{"first_name":"a\r\nb"}`).want(422)
+		r.do(http.MethodPatch, path, `{}`).want(422)
+		r.do(http.MethodPatch, path, `{"unsubscribed":"no","segments":[]}`).want(422)
+		r.do(http.MethodGet, path, "").has("email", "lovelace@example.com").has("unsubscribed", false)
+		for i := range 25 {
+			r.do(http.MethodPost, "/contacts", fmt.Sprintf(`{"email":"c%02d@example.com","unsubscribed":%t}`, i, i%2 == 0)).want(201)
+		}
+		first := r.do(http.MethodGet, "/contacts", "").has("has_more", true).has("data.0.email", "c24@example.com")
+		second := r.do(http.MethodGet, "/contacts?after="+first.at("data").([]any)[19].(map[string]any)["id"].(string), "").has("has_more", false).has("data.0.email", "c04@example.com").has("data.5.email", "lovelace@example.com")
+		r.do(http.MethodGet, "/contacts?limit=2&before="+second.text("data.0.id"), "").has("has_more", true).has("data.0.email", "c06@example.com").has("data.1.email", "c05@example.com")
+		r.do(http.MethodGet, "/contacts?search=LOVE", "").has("data.0.id", a.text("id")).has("data.1", nil)
+		r.do(http.MethodGet, "/contacts?status=unsubscribed&limit=1", "").has("data.0.email", "c24@example.com")
+		r.do(http.MethodDelete, "/contacts/"+second.text("data.0.id"), "").want(200)
+		r.do(http.MethodGet, "/contacts?limit=1&after="+second.text("data.0.id"), "").has("data.0.email", "c03@example.com") // the cursor's row has gone
+		for _, query := range []string{"limit=0", "limit=101", "limit=x", "after=x", "status=x", "segment_id=x", "after=" + a.text("id") + "&before=" + a.text("id")} {
+			r.do(http.MethodGet, "/contacts?"+query, "").want(422)
+		}
+	})
+}
+
+func TestTemplates(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		a := r.do(http.MethodPost, "/templates", `{"name":"T","alias":"t","subject":"{{a}}","html":"<p>{{{b|x}}} {{contact.email}} {{{FIRST_NAME}}}</p>","reply_to":"r@example.com","from":""}`).want(201)
+		a.has("status", "draft").has("variables.0.key", "a").has("variables.1.key", "b").has("variables.2", nil).has("reply_to.0", "r@example.com").has("from", nil)
+		r.do(http.MethodPost, "/templates", `{"name":"T","alias":"t","html":"x"}`).want(409).has("code", "template_alias_taken")
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"{{#if x}}"}`).want(422).has("details.0.path", "html")
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"{{x"}`).want(422)
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"{{x}}","variables":[{"key":"y","type":"string"}]}`).want(422).has("code", "template_variable_unknown")
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"x","variables":[{"key":"EMAIL"}]}`).want(422)
+		r.do(http.MethodPost, "/templates", `{"name":"T"}`).want(422).has("name", "missing_required_field")
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"x","subject":"a\nb"}`).want(422)
+		r.do(http.MethodPost, "/templates/t/publish", "").want(200).has("status", "published").has("has_unpublished_versions", false)
+		r.do(http.MethodPatch, "/templates/t", `{"html":"new"}`).want(200).has("has_unpublished_versions", true).has("status", "published")
+		r.do(http.MethodPatch, "/templates/t", `{"alias":"u"}`).want(200)
+		r.do(http.MethodGet, "/templates/t", "").want(404)
+		r.do(http.MethodGet, "/templates/u", "").want(200).has("html", "new")
+		r.do(http.MethodDelete, "/templates/"+a.text("id"), "").want(200).has("deleted", true)
+		r.do(http.MethodPost, "/templates", `{"name":"T","alias":"u","html":"x"}`).want(201) // the alias is free again
+	})
+}
+
+func TestAutomationErrors(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		trigger := `{"key":"t","type":"trigger","config":{"event_name":"x"}}`
+		for _, c := range []struct{ body, code, path string }{
+			{`{"name":"a"}`, "automation_steps_required", "steps"},
+			{`{"steps":[` + trigger + `]}`, "missing_required_field", "name"},
+			{`{"name":"a","steps":[{"key":"d","type":"delay","config":{"duration":"1 h"}}]}`, "trigger_must_be_first", "steps[0].type"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"d","type":"delay","config":{"duration":"0 s"}}]}`, "delay_duration_invalid", "steps[1].config.duration"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"d","type":"delay","config":{"duration":"367 days"}}]}`, "delay_duration_too_long", "steps[1].config.duration"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"d","type":"dealy","config":{}}]}`, "step_type_invalid", "steps[1].type"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"a","type":"end"},{"key":"b","type":"end"}],"connections":[{"from":"t","to":"a"}]}`, "step_unreachable", "steps[2]"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"a","type":"end"}],"connections":[{"from":"t","to":"nowhere"}]}`, "connection_unknown_step", "connections[0].to"},
+			{`{"name":"a","trigger_event_name":"y","steps":[` + trigger + `]}`, "trigger_event_name_mismatch", ""},
+			{`{"name":"a","status":"on","steps":[` + trigger + `]}`, "validation_error", "status"},
+			{`{"name":"a","steps":[` + trigger + `],"deduplication":{"window":"31 days"}}`, "deduplication_invalid", "deduplication.window"},
+		} {
+			a := r.do(http.MethodPost, "/automations", c.body).want(422).has("code", c.code)
+			if c.path != "" {
+				a.has("details.0.path", c.path)
+			}
+		}
+		r.do(http.MethodGet, "/automations", "").has("data.0", nil)
+		filled := r.do(http.MethodPost, "/automations", `{"name":"a","triggerEventName":"y","steps":[{"key":"any:thing","type":"trigger","config":{}}],"connections":null}`).want(201)
+		filled.has("trigger_event_name", "y").has("steps.0.config.event_name", "y").has("status", "draft")
+		r.do(http.MethodGet, "/automations/nonsense", "").want(404).has("code", "automation_not_found")
+		r.do(http.MethodGet, "/automations/"+filled.text("id")+"/runs/nonsense", "").want(404).has("code", "run_not_found")
+		r.do(http.MethodGet, "/automations/"+filled.text("id")+"/runs?status=running,failed", "").want(200)
+		r.do(http.MethodGet, "/automations/"+filled.text("id")+"/runs?status=sleeping", "").want(422)
+	})
+}
+
+func TestUnknownRoutes(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		for _, path := range []string{"/nowhere", "/events/", "/contacts//x", "/./contacts", "/contacts/../events", "/api", "/api/api/events"} {
+			a := r.do(http.MethodGet, path, "").want(404).has("name", "not_found")
+			if a.header.Get("Location") != "" || a.header.Get("X-Request-Id") == "" {
+				t.Errorf("%s: headers %v", path, a.header)
+			}
+		}
+		if a := r.do(http.MethodPut, "/contacts", "{}").want(405).has("name", "method_not_allowed"); !strings.Contains(a.header.Get("Allow"), "POST") {
+			t.Errorf("Allow is %q", a.header.Get("Allow"))
+		}
+		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Type", "text/plain").want(415)
+		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Type", "application/json; charset=utf-8").want(201)
+		r.do(http.MethodPost, "/contacts", `{"email":"`+strings.Repeat("a", 1<<20)+`"}`).want(413).has("name", "payload_too_large")
+		r.do(http.MethodGet, "/healthz", "").want(200)
+		r.do(http.MethodGet, "/readyz", "").want(200).has("status", "ready")
+	})
+}
+
+// TestAuthorization tries every route with every kind of key. A route is found
+// in the table, so a new one is tried too.
+func TestAuthorization(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		events, sending, full := r.newKey("events_access"), r.newKey("sending_access"), r.newKey("full_access")
+		revoked := r.send(r.trust, "", http.MethodPost, "/api-keys", `{"name":"x"}`).want(201)
+		r.send(r.trust, "", http.MethodDelete, "/api-keys/"+revoked.text("id"), "").want(200)
+		expired := r.send(r.trust, "", http.MethodPost, "/api-keys", `{"name":"x","expires_at":"2000-01-01T00:00:01Z"}`).want(201).text("token")
+		r.send(r.public, expired, http.MethodGet, "/contacts", "").want(200)
+		time.Sleep(time.Second)
+		for _, rt := range routes() {
+			for _, prefix := range rt.prefixes() {
+				path := prefix + strings.NewReplacer("{id}", "x", "{run}", "x").Replace(rt.path)
+				status := func(key string) int { return r.send(r.public, key, rt.method, path, "").status }
+				if rt.access == accessNone {
+					if got := status(""); got != http.StatusOK {
+						t.Errorf("%s %s without a key: %d", rt.method, path, got)
+					}
+					continue
+				}
+				none := http.StatusUnauthorized
+				if rt.door == mailDiverDoor {
+					none = http.StatusForbidden
+				}
+				for name, key := range map[string]string{
+					"none": "", "malformed": "os_x", "typo": full[:20] + "7" + full[21:], "unknown": "re_123", "revoked": revoked.text("token"), "expired": expired,
+				} {
+					if got := status(key); got != none {
+						t.Errorf("%s %s with key %s: %d, want %d", rt.method, path, name, got, none)
+					}
+				}
+				for _, p := range []struct {
+					key  string
+					want bool
+				}{{full, true}, {events, rt.access == accessEvents}, {sending, rt.access == accessSending}} {
+					if opened := status(p.key) != http.StatusForbidden; opened != p.want {
+						t.Errorf("%s %s: opened %v, want %v", rt.method, path, opened, p.want)
+					}
+				}
+				if rec := r.send(r.public, "", rt.method, path, "", "Cookie", "opensend_session="+full); rec.status != none {
+					t.Errorf("%s %s with a cookie: %d", rt.method, path, rec.status)
+				}
+			}
+		}
+		r.send(r.public, "", http.MethodGet, "/contacts", "", "Authorization", "bearer "+full).want(200) // the scheme has no case
+		r.send(r.public, "", http.MethodGet, "/contacts", "", "Authorization", "Basic "+full).want(401).has("name", "missing_api_key")
+		r.send(r.public, "os_x", http.MethodGet, "/contacts", "", "User-Agent", "resend-go/3").want(403).has("name", "invalid_api_key")
+		r.send(r.public, "os_x", http.MethodGet, "/api/contacts", "", "User-Agent", "resend-go/3").want(401)
+		r.do(http.MethodPost, "/api-keys", `{"name":"x","permission":"all"}`).want(422)
+		if list := r.do(http.MethodGet, "/api-keys", ""); strings.Contains(string(list.raw), "token") || strings.Contains(string(list.raw), "os_") {
+			t.Errorf("the list shows a token: %s", list.raw)
+		}
+	})
+}
