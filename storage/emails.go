@@ -85,7 +85,7 @@ func (tx *Tx) SaveEmailContent(id automations.ID, c *automations.EmailContent) e
 // now, the longest overdue first, and when the next one after them is due:
 // zero when none is.
 func (tx *Tx) DueEmails(now time.Time, limit int) (due []automations.ID, next time.Time) {
-	next = tx.due(outboxBucket, now, limit, func(rest []byte) { due = append(due, automations.ID(rest)) })
+	next = tx.due(outboxBucket, now, limit, func(_ time.Time, rest []byte) { due = append(due, automations.ID(rest)) })
 	return due, next
 }
 

@@ -85,20 +85,24 @@ func (tx *Tx) RunCounts(workflow automations.ID) (map[automations.RunStatus]int6
 	return counts, nil
 }
 
-// DueRuns names up to limit runs whose wake is not after now, the longest
-// overdue first, and when the next one after them is due: zero when none is.
-func (tx *Tx) DueRuns(now time.Time, limit int) (due []automations.RunRef, next time.Time) {
-	next = tx.due(wakesBucket, now, limit, func(rest []byte) {
+// Wake is a row of the wake index: a run and when it is due.
+type Wake struct {
+	At  time.Time
+	Ref automations.RunRef
+}
+
+// DueRuns lists up to limit wakes that are not after now, the longest overdue
+// first, and tells when the next one after them is due: zero when none is.
+func (tx *Tx) DueRuns(now time.Time, limit int) (due []Wake, next time.Time) {
+	next = tx.due(wakesBucket, now, limit, func(at time.Time, rest []byte) {
 		ref, _ := splitRef(rest)
-		due = append(due, ref)
+		due = append(due, Wake{at, ref})
 	})
 	return due, next
 }
 
-// DropWake removes a wake that points at no run.
-func (tx *Tx) DropWake(at time.Time, ref automations.RunRef) error {
-	return tx.delete(wakesBucket, tuple(at, ref))
-}
+// DropWake removes a wake whose run cannot be read.
+func (tx *Tx) DropWake(w Wake) error { return tx.delete(wakesBucket, tuple(w.At, w.Ref)) }
 
 // AddWaits notes that events of these names concern the run from now on.
 func (tx *Tx) AddWaits(r *automations.Run, names []string) error {

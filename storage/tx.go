@@ -191,7 +191,7 @@ func (tx *Tx) number(b bucket, key []byte) (int64, error) {
 // due visits up to limit rows of a bucket keyed by time that are due at now,
 // and returns when the row after them is due, zero when there is none. visit
 // gets the key after its time and must not change the bucket.
-func (tx *Tx) due(b bucket, now time.Time, limit int, visit func(rest []byte)) (next time.Time) {
+func (tx *Tx) due(b bucket, now time.Time, limit int, visit func(at time.Time, rest []byte)) (next time.Time) {
 	c := tx.bucket(b).Cursor()
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
 		at, rest := splitTime(k)
@@ -199,7 +199,7 @@ func (tx *Tx) due(b bucket, now time.Time, limit int, visit func(rest []byte)) (
 			return at
 		}
 		limit--
-		visit(rest)
+		visit(at, rest)
 	}
 	return time.Time{}
 }

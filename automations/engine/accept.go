@@ -294,8 +294,10 @@ func (a *acceptance) consider(w *automations.Workflow) error {
 		return nil
 	}
 	flow, err := a.defs.flow(a.tx, w.ID, w.Revision)
-	if err != nil {
-		return err
+	if err != nil { // of this workflow alone: the event is stored all the same
+		a.engine.log.Error("an enabled automation cannot be read; it starts no runs", "automation", w.ID, "error", err)
+		a.verdict(automations.Verdict{Reason: automations.Disabled, WorkflowID: w.ID})
+		return nil
 	}
 	v := automations.Verdict{WorkflowID: w.ID, Reason: automations.Started}
 	scope := &automations.Scope{Event: a.event.Payload, Trigger: a.event.Payload, Contact: a.contact}
@@ -377,7 +379,7 @@ func (e *Engine) Ready() error {
 	if err := e.db.Update(func(tx *storage.Tx) error { return tx.Probe() }); err != nil {
 		return fmt.Errorf("the data file takes no writes: %w", err)
 	}
-	var due []automations.RunRef
+	var due []storage.Wake
 	err := e.db.View(func(tx *storage.Tx) error {
 		due, _ = tx.DueRuns(time.Now().Add(-maxLag), 1)
 		return nil

@@ -22,7 +22,7 @@ func (c *steadyClock) tell(reading time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall := reading.Round(0)
-	if steady := c.told.Add(reading.Sub(c.read)); !c.told.IsZero() && steady.After(wall) {
+	if steady := c.told.Add(max(reading.Sub(c.read), 0)); !c.told.IsZero() && steady.After(wall) {
 		wall = steady
 	}
 	c.told, c.read = wall, reading

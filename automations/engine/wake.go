@@ -42,7 +42,7 @@ func (e *Engine) wakeLoop(ctx context.Context) error {
 // advanceDue advances one batch of due runs and tells how many. When none is
 // due, next is when one will be.
 func (e *Engine) advanceDue() (n int, next time.Time, err error) {
-	var due []automations.RunRef
+	var due []storage.Wake
 	peek := func(tx *storage.Tx) error {
 		due, next = tx.DueRuns(now(), wakeBatch)
 		return nil
@@ -59,10 +59,10 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 		if err != nil {
 			return err
 		}
-		for _, ref := range due {
-			fx, err := e.advanceRun(tx, defs, ref, at)
+		for _, wake := range due {
+			fx, err := e.advanceRun(tx, defs, wake, at)
 			if err != nil {
-				return fmt.Errorf("run %s: %w", ref.RunID, err)
+				return fmt.Errorf("run %s: %w", wake.Ref.RunID, err)
 			}
 			mailed = mailed || fx.Email != nil
 			erasing = erasing || fx.ContactDeleted
@@ -78,21 +78,24 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 	return len(due), next, err
 }
 
-// advanceRun moves one run on and does what that wants done. A panic on the way
-// touches this run alone.
-func (e *Engine) advanceRun(tx *storage.Tx, defs *definitions, ref automations.RunRef, at time.Time) (automations.Effects, error) {
-	row, err := tx.Run(ref)
+// advanceRun moves one run on and does what that wants done. Whatever is wrong
+// with it, a damaged record or a panic, touches this run alone.
+func (e *Engine) advanceRun(tx *storage.Tx, defs *definitions, wake storage.Wake, at time.Time) (automations.Effects, error) {
+	row, err := tx.Run(wake.Ref)
 	if err != nil {
-		return automations.Effects{}, err
+		e.log.Error("a run that is due cannot be read; it is set aside", "run", wake.Ref.RunID, "error", err)
+		return automations.Effects{}, tx.DropWake(wake)
 	}
 	t := &turn{engine: e, tx: tx, defs: defs, row: row, now: at}
 	if err := t.load(); err != nil {
-		return t.effects, err
+		e.log.Error("a run cannot go on", "run", row.ID, "error", err)
+		row.Fail(row.CurrentStep, "what the run needs cannot be read; the server's log says more", at)
+		return automations.Effects{}, tx.SaveRun(row)
 	}
-	if !defs.exists[ref.WorkflowID] {
+	if !defs.exists[row.WorkflowID] {
 		row.Cancel(automations.CancelledWorkflowDeleted, at)
 	} else if caught := t.attempt(); caught != nil {
-		return automations.Effects{}, e.poison(tx, ref, caught, at)
+		return automations.Effects{}, e.poison(tx, t, caught)
 	}
 	return t.effects, t.save()
 }
@@ -192,18 +195,19 @@ func saveRun(tx *storage.Tx, row *storage.RunRow, flow *automations.Flow) error 
 }
 
 // poison sets a run aside whose step panicked: for a while, and for good when
-// it keeps on.
-func (e *Engine) poison(tx *storage.Tx, ref automations.RunRef, caught any, at time.Time) error {
-	row, err := tx.Run(ref) // afresh: the attempt may have left it half changed
+// it keeps on. The run stays where it was before this turn, whose effects were
+// not kept.
+func (e *Engine) poison(tx *storage.Tx, t *turn, caught any) error {
+	row, err := tx.Run(t.row.Ref()) // afresh: the turn left it half changed
 	if err != nil {
 		return err
 	}
 	row.Panics++
-	row.WakeAt, row.UpdatedAt = at.Add(time.Duration(row.Panics*row.Panics)*time.Second), at
+	row.WakeAt, row.UpdatedAt = t.now.Add(time.Duration(row.Panics*row.Panics)*time.Second), t.now
 	if row.Panics >= maxPanics {
-		row.Fail(row.CurrentStep, fmt.Sprintf("the step crashed %d times: %v", maxPanics, caught), at)
+		row.Fail(row.CurrentStep, fmt.Sprintf("step %q crashed %d times: %v", t.row.CurrentStep, maxPanics, caught), t.now)
 	}
-	return tx.SaveRun(row)
+	return saveRun(tx, row, t.flow)
 }
 
 // CancelRun ends a run that is not over. An *automations.Error of KindConflict
