@@ -1,0 +1,112 @@
+package cmd
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"opensend": func() { os.Exit(Main()) }})
+}
+
+// TestScripts runs the binary as a user types it. Beside testscript's own
+// commands the scripts have:
+//
+//	ready                  wait until the server at $BASE answers /readyz
+//	api METHOD PATH [BODY] call the API at $BASE with $KEY; the answer becomes stdout
+//	until PATTERN METHOD PATH   call until the answer matches, at most 10 s
+//	setkey                 keep the last stdout as $KEY
+//	freeze FILE N          cut a file to its first N bytes
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Setenv("LISTEN", ln.Addr().String())
+			env.Setenv("BASE", "http://"+ln.Addr().String())
+			env.Setenv("OPENSEND_BASE_URL", "http://"+ln.Addr().String())
+			return ln.Close()
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": func(ts *testscript.TestScript, _ bool, _ []string) {
+				poll(ts, func() bool { status, _, err := call(ts, "GET", "/readyz", ""); return err == nil && status == 200 })
+			},
+			"api": func(ts *testscript.TestScript, neg bool, args []string) {
+				body := ""
+				if len(args) > 2 {
+					body = args[2]
+					if name, ok := strings.CutPrefix(body, "@"); ok {
+						body = ts.ReadFile(name)
+					}
+				}
+				status, answer, err := call(ts, args[0], args[1], body)
+				ts.Check(err)
+				fmt.Fprintf(ts.Stdout(), "%d %s\n", status, answer)
+				if (status >= 400) != neg {
+					ts.Fatalf("%s %s answered %d %s", args[0], args[1], status, answer)
+				}
+			},
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				var last string
+				poll(ts, func() bool {
+					_, answer, err := call(ts, args[1], args[2], "")
+					last = answer
+					return err == nil && strings.Contains(answer, args[0])
+				})
+				fmt.Fprintln(ts.Stdout(), last)
+			},
+			"setkey": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Setenv("KEY", strings.TrimSpace(ts.ReadFile("stdout")))
+			},
+			"freeze": func(ts *testscript.TestScript, _ bool, args []string) {
+				var n int64
+				_, err := fmt.Sscan(args[1], &n)
+				ts.Check(err)
+				ts.Check(os.Truncate(ts.MkAbs(args[0]), n))
+			},
+		},
+	})
+}
+
+// poll tries until it succeeds, at most 10 s.
+func poll(ts *testscript.TestScript, try func() bool) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 500 {
+		if try() {
+			return
+		}
+		<-tick.C
+	}
+	ts.Fatalf("nothing came of it within 10 s")
+}
+
+func call(ts *testscript.TestScript, method, path, body string) (int, string, error) {
+	req, err := http.NewRequest(method, ts.Getenv("BASE")+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return 0, "", err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Authorization", "Bearer "+ts.Getenv("KEY"))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(raw), err
+}
