@@ -236,7 +236,9 @@ func TestDoorDefaultsForDeduplication(t *testing.T) {
 		r.do(http.MethodPost, "/v1/events", b).want(200).has("status", "processed")
 		r.do(http.MethodPost, "/v1/events", b).want(200).has("status", "deduplicated")
 
-		set := func(dedup string) { r.do(http.MethodPatch, "/automations/"+id, `{"deduplication":`+dedup+`}`).want(200) }
+		set := func(dedup string) {
+			r.do(http.MethodPatch, "/automations/"+id, `{"deduplication":`+dedup+`}`).want(200)
+		}
 		time.Sleep(time.Hour)
 		set(`{"enabled":true,"window":"1 hour","key":["event.order"]}`)
 		first := r.do(http.MethodPost, "/events/send", a).want(202)
