@@ -47,7 +47,8 @@ func (m *Message) Bytes() ([]byte, error) {
 		writeHeader(&b, "Content-Type", "text/plain; charset=utf-8")
 		writeHeader(&b, "Content-Transfer-Encoding", "quoted-printable")
 		b.WriteString("\r\n")
-		return b.Bytes(), quoted(&b, text)
+		err := quoted(&b, text)
+		return b.Bytes(), err
 	}
 	parts := multipart.NewWriter(&b)
 	if err := parts.SetBoundary(m.boundary(text)); err != nil {

@@ -1,0 +1,139 @@
+package mail
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+	"testing"
+	"time"
+)
+
+func sample() Message {
+	return Message{
+		From: "Ada Lovelace <ada@example.com>", To: "bob@example.com", ReplyTo: []string{"r@example.com", `"Ünal, Ö" <u@example.com>`},
+		Subject: "Hello", HTML: "<p>Hi <b>Bob</b></p>", MessageID: MessageID("example.com", "run", "step", "1"), Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
+	}
+}
+
+func TestSameMessageSameBytes(t *testing.T) {
+	a, b := sample(), sample()
+	first, err := a.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := b.Bytes()
+	if err != nil || !bytes.Equal(first, second) {
+		t.Errorf("%v\n%s\n%s", err, first, second)
+	}
+	if MessageID("x.y", "a", "bc") == MessageID("x.y", "ab", "c") {
+		t.Error("different parts have the same Message-ID")
+	}
+}
+
+// Whatever is put in comes out as it was, read by two others.
+func TestNaughtyText(t *testing.T) {
+	texts := []string{
+		"plain", "ünïcödé ✓ 😀", strings.Repeat("long ", 60), strings.Repeat("x", 900), ".", "..", "\n.\n", "a\r\nb\rc\nd", "trailing \nspace\t\n", "=3D =\n", "From here", "--b", "<p>{{x}}</p>", "\u2028", "=?utf-8?q?x?=", "  lead",
+	}
+	for _, text := range texts {
+		m := sample()
+		m.Subject = strings.Map(func(r rune) rune {
+			if r == '\r' || r == '\n' {
+				return -1
+			}
+			return r
+		}, text)
+		m.Text, m.HTML = text, "<pre>"+text+"</pre>"
+		raw, err := m.Bytes()
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		checkLines(t, raw)
+		view, err := ParseView(raw)
+		if err != nil || view.Text != crlf(text) || view.HTML != "<pre>"+crlf(text)+"</pre>" {
+			t.Errorf("%q came back as %q and %q, %v", text, view.Text, view.HTML, err)
+		}
+		parsed, err := mail.ReadMessage(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject, err := new(mime.WordDecoder).DecodeHeader(parsed.Header.Get("Subject"))
+		if want := strings.TrimSpace(m.Subject); err != nil || strings.TrimSpace(subject) != want && want != "=?utf-8?q?x?=" {
+			t.Errorf("subject %q came back as %q, %v", m.Subject, subject, err)
+		}
+		if from, err := mail.ParseAddress(parsed.Header.Get("From")); err != nil || from.Name != "Ada Lovelace" || from.Address != "ada@example.com" {
+			t.Errorf("From %v %v", from, err)
+		}
+		if list, err := parsed.Header.AddressList("Reply-To"); err != nil || len(list) != 2 || list[1].Name != "Ünal, Ö" {
+			t.Errorf("Reply-To %v %v", list, err)
+		}
+	}
+}
+
+func crlf(s string) string {
+	return strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(s)
+}
+
+// checkLines makes sure that no mail server can see a line that is none.
+func checkLines(t *testing.T, raw []byte) {
+	t.Helper()
+	for _, line := range bytes.SplitAfter(raw, []byte("\r\n")) {
+		if body := bytes.TrimSuffix(line, []byte("\r\n")); bytes.ContainsAny(body, "\r\n\x00") || len(body) > 998 {
+			t.Fatalf("line %q of %d bytes", body[:min(len(body), 80)], len(body))
+		}
+	}
+}
+
+// Every body of five symbols is one message.
+func TestNoBodySmuggles(t *testing.T) {
+	symbols := []byte{'\r', '\n', '.', ' ', 'a', 0}
+	for n := range 6 * 6 * 6 * 6 * 6 {
+		var body []byte
+		for k := n; len(body) < 5; k /= 6 {
+			body = append(body, symbols[k%6])
+		}
+		m := sample()
+		m.HTML, m.Text = "", string(body)
+		raw, err := m.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkLines(t, raw)
+		parsed, err := mail.ReadMessage(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, parsed.Body); err != nil {
+			t.Fatal(err)
+		}
+		if view, err := ParseView(raw); err != nil || view.Text != crlf(string(body)) {
+			t.Fatalf("%q came back as %q, %v", body, view.Text, err)
+		}
+	}
+}
+
+func TestHeadersCannotBeBroken(t *testing.T) {
+	for name, spoil := range map[string]func(*Message){
+		"subject": func(m *Message) { m.Subject = "a\r\nBcc: x@y.zz" }, "from": func(m *Message) { m.From = "a@b.cd\nX: y" }, "to": func(m *Message) { m.To = "a@b.cd\r\n" },
+		"reply": func(m *Message) { m.ReplyTo = []string{"a@b.cd\x00"} }, "id": func(m *Message) { m.MessageID = "x\r\ny@z" }, "two": func(m *Message) { m.To = "a@b.cd, c@d.ef" }, "none": func(m *Message) { m.From = "" },
+	} {
+		m := sample()
+		spoil(&m)
+		if raw, err := m.Bytes(); err == nil {
+			t.Errorf("%s: %s", name, raw)
+		}
+	}
+}
+
+func BenchmarkMessageBytes(b *testing.B) {
+	m := sample()
+	m.HTML = strings.Repeat("<p>Some words of a mail, and more of them.</p>\n", 100)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Bytes(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,283 @@
+package mail
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+)
+
+// testServer is a real SMTP server that keeps what it takes.
+type testServer struct {
+	mu       sync.Mutex
+	messages []string
+	users    []string // who signed in, and how
+	auth     []string // mechanisms offered
+}
+
+func (s *testServer) NewSession(*smtp.Conn) (smtp.Session, error) { return &testSession{s}, nil }
+
+type testSession struct{ server *testServer }
+
+func (s *testSession) Reset()        {}
+func (s *testSession) Logout() error { return nil }
+func (s *testSession) Mail(from string, _ *smtp.MailOptions) error {
+	if from == "refused@example.com" {
+		return &smtp.SMTPError{Code: 550, Message: "no such\r\nsender"}
+	}
+	return nil
+}
+func (s *testSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
+func (s *testSession) Data(r io.Reader) error {
+	raw, err := io.ReadAll(r)
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	s.server.messages = append(s.server.messages, string(raw))
+	return err
+}
+func (s *testSession) AuthMechanisms() []string { return s.server.auth }
+func (s *testSession) Auth(mech string) (sasl.Server, error) {
+	check := func(user, password string) error {
+		if user != "ada" || password != "secret" {
+			return errors.New("wrong")
+		}
+		s.server.mu.Lock()
+		defer s.server.mu.Unlock()
+		s.server.users = append(s.server.users, mech)
+		return nil
+	}
+	if mech == sasl.Login {
+		return &loginServer{check: check}, nil
+	}
+	return sasl.NewPlainServer(func(_, user, password string) error { return check(user, password) }), nil
+}
+
+// loginServer is the server's side of AUTH LOGIN.
+type loginServer struct {
+	check func(user, password string) error
+	step  int
+	user  string
+}
+
+func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
+	if l.step++; response != nil && l.step == 1 {
+		l.step = 2 // the name came along with the command
+	}
+	switch l.step {
+	case 1:
+		return []byte("Username:"), false, nil
+	case 2:
+		l.user = string(response)
+		return []byte("Password:"), false, nil
+	}
+	return nil, true, l.check(l.user, string(response))
+}
+
+// serve starts the server and returns how to reach it.
+func (s *testServer) serve(t *testing.T, policy TLSPolicy) *SMTP {
+	t.Helper()
+	config, roots := certificate(t)
+	server := smtp.NewServer(s)
+	server.Domain, server.AllowInsecureAuth = "test", policy == NoTLS
+	if policy == StartTLS {
+		server.TLSConfig = config
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if policy == TLS {
+		ln = tls.NewListener(ln, config)
+	}
+	go server.Serve(ln)
+	t.Cleanup(func() { server.Close() })
+	return &SMTP{Addr: ln.Addr().String(), TLS: policy, RootCAs: roots, Timeout: 5 * time.Second}
+}
+
+// certificate makes a certificate for 127.0.0.1 that its pool trusts.
+func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(parsed)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, roots
+}
+
+func TestSend(t *testing.T) {
+	m := sample()
+	raw, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, policy := range []TLSPolicy{StartTLS, TLS, NoTLS} {
+		for _, mech := range []string{"", sasl.Plain, sasl.Login} {
+			server := &testServer{}
+			if mech != "" {
+				server.auth = []string{mech}
+			}
+			client := server.serve(t, policy)
+			if mech != "" {
+				client.Username, client.Password = "ada", "secret"
+			}
+			reply, err := client.Send(context.Background(), "ada@example.com", "bob@example.com", raw)
+			if err != nil || reply.Code != 250 || len(server.messages) != 1 || server.messages[0] != string(raw) || mech != "" && strings.Join(server.users, "") != mech {
+				t.Errorf("%s %s: %+v %v, %d messages, %v", policy, mech, reply, err, len(server.messages), server.users)
+			}
+		}
+	}
+}
+
+func TestSendRefuses(t *testing.T) {
+	plain := &testServer{auth: []string{sasl.Plain}}
+	wantClass := func(name string, client *SMTP, from string, want Class, words string) {
+		t.Helper()
+		_, err := client.Send(context.Background(), from, "b@example.com", []byte("Subject: x\r\n\r\nx\r\n"))
+		failure, ok := err.(*SendError)
+		if !ok || failure.Class != want || !strings.Contains(failure.Text, words) || strings.ContainsAny(failure.Text, "\r\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	secure := plain.serve(t, StartTLS)
+	untrusted := *secure
+	untrusted.RootCAs = x509.NewCertPool()
+	wantClass("an untrusted certificate", &untrusted, "a@example.com", Temporary, "certificate")
+	wrong := *secure
+	wrong.Username, wrong.Password = "ada", "guess"
+	wantClass("a wrong password", &wrong, "a@example.com", Temporary, "signing in")
+	wantClass("a refused sender", secure, "refused@example.com", Permanent, "550 no such")
+	open := plain.serve(t, NoTLS)
+	noTLS := *open
+	noTLS.TLS = StartTLS
+	wantClass("a server without STARTTLS", &noTLS, "a@example.com", Temporary, "STARTTLS")
+	wantClass("nobody listening", &SMTP{Addr: "127.0.0.1:1", TLS: NoTLS}, "a@example.com", Temporary, "connecting")
+	if (&SMTP{Addr: "mail.example.com:25"}).local() || !open.local() {
+		t.Error("which server is local")
+	}
+}
+
+// script is a server that says its lines and then does as told: "close",
+// "hang", or nothing more to say.
+func script(t *testing.T, lines map[string]string) *SMTP {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go converse(conn, lines)
+		}
+	}()
+	return &SMTP{Addr: ln.Addr().String(), TLS: NoTLS, Timeout: 150 * time.Millisecond}
+}
+
+func converse(conn net.Conn, lines map[string]string) {
+	defer conn.Close()
+	defaults := map[string]string{"banner": "220 hi", "EHLO": "250 test", "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go", "dot": "250 queued", "QUIT": "221 bye"}
+	say := func(phase string) bool {
+		line, ok := lines[phase]
+		if !ok {
+			line = defaults[phase]
+		}
+		switch line {
+		case "close":
+			return false
+		case "hang":
+			io.Copy(io.Discard, conn)
+			return false
+		}
+		_, err := fmt.Fprintf(conn, "%s\r\n", line)
+		return err == nil
+	}
+	if !say("banner") {
+		return
+	}
+	in := bufio.NewScanner(conn)
+	data := false
+	for in.Scan() {
+		line := in.Text()
+		phase, _, _ := strings.Cut(line, " ")
+		switch {
+		case data && line != ".":
+			continue
+		case data:
+			phase, data = "dot", false
+		case phase == "DATA":
+			answer, told := lines["DATA"]
+			data = !told || strings.HasPrefix(answer, "354")
+		}
+		if !say(phase) {
+			return
+		}
+	}
+}
+
+// Whatever happens at whatever moment, the class says what it means for the
+// message.
+func TestEveryPhase(t *testing.T) {
+	for _, phase := range []string{"banner", "EHLO", "MAIL", "RCPT", "DATA", "dot"} {
+		for action, want := range map[string]Class{"close": Temporary, "hang": Temporary, "what?": Temporary, "451 later": Temporary, "554 never": Permanent} {
+			switch {
+			case (phase == "banner" || phase == "EHLO") && action == "554 never":
+				want = Temporary // it says nothing of this message
+			case phase == "dot" && (action == "close" || action == "hang" || action == "what?"):
+				want = Unknown
+			}
+			client := script(t, map[string]string{phase: action})
+			_, err := client.Send(context.Background(), "a@example.com", "b@example.com", []byte("Subject: x\r\n\r\n.x\r\n"))
+			failure, ok := err.(*SendError)
+			if !ok || failure.Class != want {
+				t.Errorf("%s at %s: %v, want class %d", action, phase, err, want)
+			}
+		}
+	}
+	client := script(t, map[string]string{"QUIT": "close"})
+	if reply, err := client.Send(context.Background(), "a@example.com", "b@example.com", []byte("x\r\n")); err != nil || reply.Text != "queued" {
+		t.Errorf("a server that leaves after it took the message: %+v %v", reply, err)
+	}
+}
+
+func TestSendStopsWithItsContext(t *testing.T) {
+	client := script(t, map[string]string{"MAIL": "hang"})
+	client.Timeout = time.Hour
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := client.Send(ctx, "a@example.com", "b@example.com", []byte("x\r\n")); err == nil {
+		t.Error("it went on without its context")
+	}
+}
