@@ -1,0 +1,119 @@
+package cmd
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func loadText(t *testing.T, text, baseURL string) (Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return loadConfig(path, func(string) string { return baseURL })
+}
+
+// config.example.yaml has every key, each with its default.
+func TestExampleConfig(t *testing.T) {
+	text, err := os.ReadFile("../config.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadText(t, string(text), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaultConfig()
+	if err := want.resolve(); err != nil {
+		t.Fatal(err)
+	}
+	if cfg != want {
+		t.Errorf("the example says\n%+v\nthe defaults are\n%+v", cfg, want)
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		t.Fatal(err)
+	}
+	everyKey(t, reflect.TypeFor[Config](), tree, "")
+}
+
+func everyKey(t *testing.T, section reflect.Type, tree map[string]any, prefix string) {
+	for field := range section.Fields() {
+		name := field.Tag.Get("mapstructure")
+		value, ok := tree[name]
+		if !ok {
+			t.Errorf("%s is not in the example", prefix+name)
+		}
+		if field.Type.Kind() == reflect.Struct {
+			below, _ := value.(map[string]any)
+			everyKey(t, field.Type, below, prefix+name+".")
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	cfg, err := loadText(t, "base_url: https://mail.example.com/\nsmtp:\n  host: smtp.example.com\n  timeout: 1m\nmail:\n  from: Ada <ada@example.com>\n", "")
+	if err != nil || cfg.BaseURL != "https://mail.example.com" || cfg.Listen != defaultListen || cfg.SMTP.Timeout != time.Minute || cfg.sender().Addr != "smtp.example.com:587" {
+		t.Errorf("%+v %v", cfg, err)
+	}
+	for base, listen := range map[string]string{
+		"http://127.0.0.1:9000": "127.0.0.1:9000", "http://localhost": "localhost:80", "https://203.0.113.5": "203.0.113.5:443", "http://[::1]:1234": "[::1]:1234", "https://mail.example.com:8443": defaultListen,
+	} {
+		if cfg, err := loadText(t, "base_url: http://127.0.0.1:1\n", base); err != nil || cfg.Listen != listen || cfg.BaseURL != base {
+			t.Errorf("%s: %+v %v", base, cfg, err)
+		}
+	}
+	if cfg, err := loadText(t, "", ""); err != nil || cfg.sender() != nil || cfg.Listen != defaultListen {
+		t.Errorf("%+v %v", cfg, err)
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("pass\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if cfg, err := loadText(t, "smtp: {host: x.example.com, username: u, password_file: "+secret+"}", ""); err != nil || cfg.SMTP.Password != "pass" {
+		t.Errorf("%+v %v", cfg, err)
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for text, words := range map[string]string{
+		"mial:\n  from: x":        "line 1: mial is not a key; did you mean mail?",
+		"limits:\n  body_byte: 1": "line 2: limits.body_byte is not a key; did you mean limits.body_bytes?",
+		"limits: 7":               "limits must have keys below it",
+		"data: [a]":               "data must be a single value",
+		"data: 7":                 "data must be text",
+		"smtp:\n  port: 25.9":     "smtp.port must be a whole number",
+		"smtp:\n  port: 99999":    "smtp.port must be 1 to 65535",
+		"smtp:\n  timeout: 30":    "smtp.timeout must be a duration with its unit",
+		"smtp:\n  tls: ssl":       `smtp.tls must be one of starttls, tls, none; it is "ssl"`,
+		"smtp:\n  password: x":    "need smtp.host",
+		"smtp:\n  host: h\n  password: x\n  password_file: y": "both set",
+		"smtp:\n  host: h\n  password_file: nowhere":          "cannot be read",
+		"data: a\ndata: b":                  "already defined|stands twice",
+		"a: 1\n---\nb: 2":                   "more than one YAML document",
+		"data: \"":                          "not valid YAML",
+		"base_url: example.com":             "base_url must be http or https",
+		"base_url: http://example.com/path": "base_url must be http or https",
+		"base_url: http://u:p@example.com":  "base_url must be http or https",
+		"listen: nowhere":                   "listen must be host:port",
+		"mail:\n  from: nobody":             "mail.from must be an address",
+		"mail:\n  workers: 0":               "mail.workers must be 1 to 64",
+		"mail:\n  on_unconfirmed: guess":    "mail.on_unconfirmed must be one of hold, resend",
+	} {
+		_, err := loadText(t, text, "")
+		matched := false
+		for word := range strings.SplitSeq(words, "|") {
+			matched = matched || err != nil && strings.Contains(err.Error(), word)
+		}
+		if !matched {
+			t.Errorf("%q: %v, want %s", text, err, words)
+		}
+	}
+}
