@@ -80,11 +80,11 @@ func (m *Message) header(b *bytes.Buffer) error {
 	}
 	from, err := ParseAddress(m.From)
 	if err != nil {
-		return fmt.Errorf("From: %w", err)
+		return fmt.Errorf("the sender: %w", err)
 	}
 	to, err := ParseAddress(m.To)
 	if err != nil {
-		return fmt.Errorf("To: %w", err)
+		return fmt.Errorf("the recipient: %w", err)
 	}
 	writeHeader(b, "Date", m.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	writeHeader(b, "From", from.String())
@@ -94,7 +94,7 @@ func (m *Message) header(b *bytes.Buffer) error {
 		for _, text := range m.ReplyTo {
 			a, err := ParseAddress(text)
 			if err != nil {
-				return fmt.Errorf("Reply-To: %w", err)
+				return fmt.Errorf("the reply address: %w", err)
 			}
 			all = append(all, a.String())
 		}
