@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -35,15 +36,26 @@ once.`,
 	}
 }
 
+// closing closes a listener that an error leaves without use.
+func closing(ln net.Listener, err error) error {
+	if ln != nil {
+		ln.Close()
+	}
+	return err
+}
+
 func (a *app) serve(ctx context.Context, cfg Config) error {
 	log := newLog(cfg.Log, a.stderr)
-	ap, err := newAppliance(cfg, log)
-	if err != nil {
-		return err
+	ln, listenErr := listen(cfg.Listen)
+	if _, err := os.Stat(cfg.Data); err != nil && listenErr != nil {
+		return listenErr // and leave no new data file behind
 	}
-	ln, err := listen(cfg.Listen)
+	ap, err := newAppliance(cfg, log) // who holds the file matters more than who holds the port
 	if err != nil {
-		return errors.Join(err, ap.db.Close())
+		return closing(ln, err)
+	}
+	if listenErr != nil {
+		return errors.Join(listenErr, ap.db.Close())
 	}
 	mail := "captured in the data file (no smtp.host is set)"
 	if cfg.SMTP.Host != "" {
