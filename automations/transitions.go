@@ -37,6 +37,18 @@ func (r *Run) step(key string) *StepState {
 	return st
 }
 
+// StateOf is the state of a step as people see it: one that was not reached is
+// pending while the run may still come by, and skipped once it is over.
+func (r *Run) StateOf(key string) StepState {
+	switch st := r.Steps[key]; {
+	case st != nil:
+		return *st
+	case r.Status.Final():
+		return StepState{Status: StepSkipped}
+	}
+	return StepState{Status: StepPending}
+}
+
 func (st *StepState) finish(status StepStatus, exit EdgeType, now time.Time) {
 	st.Status, st.Exit, st.CompletedAt = status, exit, now
 }

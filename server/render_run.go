@@ -80,7 +80,7 @@ func renderRunDetail(r *request, run *automations.Run, flow *automations.Flow) w
 		StepStates: make(map[string]wireStepState, len(flow.Steps)), Steps: make([]wireRunStep, 0, len(flow.Steps)),
 	}
 	for _, s := range flow.Steps {
-		st := stateOf(run, s.Key)
+		st := run.StateOf(s.Key)
 		output := objectOr(st.Output, "null")
 		w.StepStates[s.Key] = wireStepState{
 			Status: st.Status, StartedAt: wireTime(st.StartedAt), CompletedAt: wireTime(st.CompletedAt),
@@ -96,18 +96,6 @@ func renderRunDetail(r *request, run *automations.Run, flow *automations.Flow) w
 		w.Steps = append(w.Steps, step)
 	}
 	return w
-}
-
-// stateOf is the state of a step: one that was not reached is pending while
-// the run may still come by, and skipped once it is over.
-func stateOf(run *automations.Run, key string) automations.StepState {
-	if st := run.Steps[key]; st != nil {
-		return *st
-	}
-	if run.Status.Final() {
-		return automations.StepState{Status: automations.StepSkipped}
-	}
-	return automations.StepState{Status: automations.StepPending}
 }
 
 func firstTime(times ...time.Time) time.Time {

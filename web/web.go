@@ -249,10 +249,7 @@ func (d *Dashboard) run(tx *storage.Tx, r *http.Request) (any, error) {
 		page.Contact = nil
 	}
 	for _, step := range revision.Definition.Steps {
-		shown := runStep{Key: step.Key, Type: step.Type, State: automations.StepState{Status: automations.StepPending}}
-		if st := row.Steps[step.Key]; st != nil {
-			shown.State = *st
-		}
+		shown := runStep{Key: step.Key, Type: step.Type, State: row.StateOf(step.Key)}
 		var output struct {
 			EmailID *automations.ID `json:"email_id"`
 		}
