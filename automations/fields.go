@@ -140,10 +140,11 @@ func (f Fields) Strings(p *Problems, names ...string) (list []string) {
 }
 
 // Unknown notes every member that is not one of the known names, with the
-// known name it may have been meant to be.
+// known name it may have been meant to be. A member that is null says nothing
+// and is passed over: typed clients send their absent fields so.
 func (f Fields) Unknown(p *Problems, known ...string) {
 	for _, name := range slices.Sorted(maps.Keys(f)) {
-		if slices.Contains(known, name) {
+		if slices.Contains(known, name) || !f.Has(name) {
 			continue
 		}
 		hint := ""

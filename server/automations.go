@@ -131,7 +131,11 @@ func (s *Server) createAutomation(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.db.Update(func(tx *storage.Tx) error { return saveAutomation(tx, r, w, &d) }); err != nil {
+	err = s.db.Update(func(tx *storage.Tx) error {
+		w.Revision = 0 // this may run more than once
+		return saveAutomation(tx, r, w, &d)
+	})
+	if err != nil {
 		return answer{}, err
 	}
 	return created(renderAutomation(r, w, d))

@@ -69,7 +69,7 @@ func readEvent(f automations.Fields, now time.Time) (*automations.Event, error) 
 // readWho reads whom an event is about: exactly one of id and address.
 func readWho(f automations.Fields, p *automations.Problems, ev *automations.Event) {
 	id, camel := f.String(p, "contact_id"), f.String(p, "contactId")
-	if id != "" && camel != "" && id != camel {
+	if id != "" && camel != "" && !strings.EqualFold(id, camel) {
 		p.Add("", "contactId", "contact_id and contactId differ; send one of them")
 		return
 	}

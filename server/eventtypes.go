@@ -35,7 +35,7 @@ func (s *Server) createEventType(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	t := &automations.EventType{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now}
+	t := &automations.EventType{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now, UpdatedAt: r.now}
 	var p automations.Problems
 	f.Unknown(&p, "name", "schema")
 	if !f.Has("name") {
@@ -45,8 +45,8 @@ func (s *Server) createEventType(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.saveEventType(r, t); err != nil {
-		return answer{}, err
+	if err := s.db.Update(func(tx *storage.Tx) error { return tx.SaveEventType(t) }); err != nil {
+		return answer{}, eventNameTaken(err, t)
 	}
 	return created(renderEventType(r)(t))
 }
@@ -60,10 +60,6 @@ func readEventType(f automations.Fields, p *automations.Problems, t *automations
 			p.Add("", "name", "send is a path of this API; choose another name")
 		}
 	}
-	if !f.Sent("schema") {
-		return
-	}
-	t.Schema = nil
 	if raw := f.Raw("schema"); raw != nil {
 		t.Schema = automations.CompactJSON(raw)
 		_, err := schema.Compile(t.Schema)
@@ -71,9 +67,7 @@ func readEventType(f automations.Fields, p *automations.Problems, t *automations
 	}
 }
 
-func (s *Server) saveEventType(r *request, t *automations.EventType) error {
-	t.UpdatedAt = r.now
-	err := s.db.Update(func(tx *storage.Tx) error { return tx.SaveEventType(t) })
+func eventNameTaken(err error, t *automations.EventType) error {
 	if errors.Is(err, storage.ErrTaken) {
 		return automations.Errorf(automations.KindConflict, "event_name_taken", "an event type %.80q exists; change that one or choose another name", t.Name)
 	}
@@ -97,22 +91,23 @@ func (s *Server) listEventTypes(r *request) (answer, error) {
 	return ok(listOf(rows, more, renderEventType(r)))
 }
 
-// findEventType finds an event type by id or name.
-func (s *Server) findEventType(ref string) (t *automations.EventType, err error) {
-	err = s.db.View(func(tx *storage.Tx) error {
-		if id, ok := automations.ParseID(ref); ok {
-			if t, err = tx.EventType(id); !errors.Is(err, storage.ErrNotFound) {
-				return err
-			}
+// eventTypeByRef finds an event type by id or name.
+func eventTypeByRef(tx *storage.Tx, ref string) (*automations.EventType, error) {
+	if id, ok := automations.ParseID(ref); ok {
+		if t, err := tx.EventType(id); !errors.Is(err, storage.ErrNotFound) {
+			return t, err
 		}
-		t, err = tx.EventTypeByName(ref)
-		return err
-	})
+	}
+	t, err := tx.EventTypeByName(ref)
 	return t, orNotFound(err, "event", ref)
 }
 
 func (s *Server) getEventType(r *request) (answer, error) {
-	t, err := s.findEventType(r.PathValue("id"))
+	var t *automations.EventType
+	err := s.db.View(func(tx *storage.Tx) (err error) {
+		t, err = eventTypeByRef(tx, r.PathValue("id"))
+		return err
+	})
 	if err != nil {
 		return answer{}, err
 	}
@@ -120,10 +115,6 @@ func (s *Server) getEventType(r *request) (answer, error) {
 }
 
 func (s *Server) updateEventType(r *request) (answer, error) {
-	t, err := s.findEventType(r.PathValue("id"))
-	if err != nil {
-		return answer{}, err
-	}
 	f, err := r.fields()
 	if err != nil {
 		return answer{}, err
@@ -133,12 +124,27 @@ func (s *Server) updateEventType(r *request) (answer, error) {
 	if !f.Has("name") && !f.Sent("schema") {
 		p.Add("", "name", "nothing to change: send name or schema")
 	}
-	readEventType(f, &p, t)
-	if err := p.Err(); err != nil {
-		return answer{}, err
-	}
-	if err := s.saveEventType(r, t); err != nil {
-		return answer{}, err
+	var sent automations.EventType
+	var t *automations.EventType
+	readEventType(f, &p, &sent)
+	err = s.db.Update(func(tx *storage.Tx) (err error) {
+		if t, err = eventTypeByRef(tx, r.PathValue("id")); err != nil {
+			return err
+		}
+		if err := p.Err(); err != nil {
+			return err
+		}
+		if f.Has("name") {
+			t.Name = sent.Name
+		}
+		if f.Sent("schema") {
+			t.Schema = sent.Schema
+		}
+		t.UpdatedAt = r.now
+		return tx.SaveEventType(t)
+	})
+	if err != nil {
+		return answer{}, eventNameTaken(err, t)
 	}
 	return ok(renderEventType(r)(t))
 }
@@ -157,13 +163,17 @@ func (s *Server) deleteEventTypeByQuery(r *request) (answer, error) {
 }
 
 func (s *Server) removeEventType(ref string) (answer, error) {
-	t, err := s.findEventType(ref)
+	var id automations.ID
+	err := s.db.Update(func(tx *storage.Tx) error {
+		t, err := eventTypeByRef(tx, ref)
+		if err != nil {
+			return err
+		}
+		id = t.ID
+		return tx.DeleteEventType(id)
+	})
 	if err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error { return tx.DeleteEventType(t.ID) })
-	if err != nil {
-		return answer{}, orNotFound(err, "event", ref)
-	}
-	return ok(deleted{"event", t.ID, true})
+	return ok(deleted{"event", id, true})
 }

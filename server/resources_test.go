@@ -1,11 +1,16 @@
 package server
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/opensend/opensend/storage"
 )
 
 func TestEventTypes(t *testing.T) {
@@ -191,4 +196,32 @@ func TestAuthorization(t *testing.T) {
 			t.Errorf("the list shows a token: %s", list.raw)
 		}
 	})
+}
+
+// Updates that share a transaction with one that fails are run again; what they
+// store must not show it.
+func TestSharedTransactionsAreInvisible(t *testing.T) {
+	r := newRig(t)
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			r.db.Update(func(tx *storage.Tx) error {
+				if err := tx.Probe(); err != nil {
+					return err
+				}
+				return errors.New("spoils the transaction")
+			})
+		})
+		wg.Go(func() {
+			a := r.do(http.MethodPost, "/automations", `{"name":"a","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"x"}}]}`)
+			if a.status != 201 || a.at("revision") != json.Number("1") {
+				t.Errorf("%d %s", a.status, a.raw)
+				return
+			}
+			if got := r.do(http.MethodGet, "/automations/"+a.text("id"), ""); got.status != 200 || string(got.raw) != string(a.raw) {
+				t.Errorf("%d %s", got.status, got.raw)
+			}
+		})
+	}
+	wg.Wait()
 }

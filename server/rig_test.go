@@ -22,7 +22,7 @@ import (
 // rig is a whole server without its network: real file, real engine, real
 // handlers.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	db     *storage.DB
 	engine *engine.Engine
 	public http.Handler
@@ -69,7 +69,7 @@ func (r *rig) newKey(permission string) string {
 
 // reply is what came back.
 type reply struct {
-	t      *testing.T
+	t      testing.TB
 	call   string
 	status int
 	header http.Header
