@@ -64,20 +64,7 @@ func (s *Server) createAPIKey(r *request) (answer, error) {
 }
 
 func (s *Server) listAPIKeys(r *request) (answer, error) {
-	page, err := r.page()
-	if err != nil {
-		return answer{}, err
-	}
-	var rows []*automations.APIKey
-	var more bool
-	err = s.db.View(func(tx *storage.Tx) error {
-		rows, more, err = tx.APIKeys(page)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(listOf(rows, more, renderAPIKey))
+	return respondList(r, (*storage.Tx).APIKeys, renderAPIKey)
 }
 
 func (s *Server) deleteAPIKey(r *request) (answer, error) {

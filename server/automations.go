@@ -172,16 +172,11 @@ func automation(tx *storage.Tx, r *request) (*automations.Workflow, automations.
 }
 
 func (s *Server) getAutomation(r *request) (answer, error) {
-	var w *automations.Workflow
 	var d automations.Definition
-	err := s.db.View(func(tx *storage.Tx) (err error) {
+	return respondOne(r, func(tx *storage.Tx) (w *automations.Workflow, err error) {
 		w, d, err = automation(tx, r)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(renderAutomation(r, w, d))
+		return w, err
+	}, func(w *automations.Workflow) wireAutomation { return renderAutomation(r, w, d) })
 }
 
 func (s *Server) listAutomations(r *request) (answer, error) {

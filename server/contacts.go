@@ -150,10 +150,6 @@ func addressTaken(err error, c *automations.Contact) error {
 }
 
 func (s *Server) listContacts(r *request) (answer, error) {
-	page, err := r.page()
-	if err != nil {
-		return answer{}, err
-	}
 	var p automations.Problems
 	query := r.URL.Query()
 	filter := storage.ContactFilter{Search: query.Get("search")}
@@ -171,16 +167,9 @@ func (s *Server) listContacts(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	var rows []*automations.Contact
-	var more bool
-	err = s.db.View(func(tx *storage.Tx) error {
-		rows, more, err = tx.Contacts(page, filter)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(listOf(rows, more, renderContact(r)))
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, bool, error) {
+		return tx.Contacts(page, filter)
+	}, renderContact(r))
 }
 
 // contactByRef finds a contact by id, or by address in any case.
@@ -198,15 +187,7 @@ func contactByRef(tx *storage.Tx, ref string) (*automations.Contact, error) {
 }
 
 func (s *Server) getContact(r *request) (answer, error) {
-	var c *automations.Contact
-	err := s.db.View(func(tx *storage.Tx) (err error) {
-		c, err = contactByRef(tx, r.PathValue("id"))
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(renderContact(r)(c))
+	return respondOne(r, func(tx *storage.Tx) (*automations.Contact, error) { return contactByRef(tx, r.PathValue("id")) }, renderContact(r))
 }
 
 func (s *Server) updateContact(r *request) (answer, error) {

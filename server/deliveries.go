@@ -10,24 +10,13 @@ import (
 // listDeliveries lists stored events, filtered by event, contact_id, email,
 // verdict, from and to.
 func (s *Server) listDeliveries(r *request) (answer, error) {
-	page, err := r.page()
-	if err != nil {
-		return answer{}, err
-	}
 	keep, err := deliveryFilter(r)
 	if err != nil {
 		return answer{}, err
 	}
-	var rows []*automations.Delivery
-	var more bool
-	err = s.db.View(func(tx *storage.Tx) error {
-		rows, more, err = tx.Deliveries(page, keep)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(listOf(rows, more, renderStoredDelivery))
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Delivery, bool, error) {
+		return tx.Deliveries(page, keep)
+	}, renderStoredDelivery)
 }
 
 func deliveryFilter(r *request) (func(*automations.Delivery) bool, error) {
@@ -64,13 +53,8 @@ func (s *Server) getDelivery(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	var d *automations.Delivery
-	err = s.db.View(func(tx *storage.Tx) error {
-		d, err = tx.Delivery(id)
-		return err
-	})
-	if err != nil {
-		return answer{}, orNotFound(err, "delivery", id.String())
-	}
-	return ok(renderStoredDelivery(d))
+	return respondOne(r, func(tx *storage.Tx) (*automations.Delivery, error) {
+		d, err := tx.Delivery(id)
+		return d, orNotFound(err, "delivery", id.String())
+	}, renderStoredDelivery)
 }

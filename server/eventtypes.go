@@ -75,20 +75,7 @@ func eventNameTaken(err error, t *automations.EventType) error {
 }
 
 func (s *Server) listEventTypes(r *request) (answer, error) {
-	page, err := r.page()
-	if err != nil {
-		return answer{}, err
-	}
-	var rows []*automations.EventType
-	var more bool
-	err = s.db.View(func(tx *storage.Tx) error {
-		rows, more, err = tx.EventTypes(page)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(listOf(rows, more, renderEventType(r)))
+	return respondList(r, (*storage.Tx).EventTypes, renderEventType(r))
 }
 
 // eventTypeByRef finds an event type by id or name.
@@ -103,15 +90,7 @@ func eventTypeByRef(tx *storage.Tx, ref string) (*automations.EventType, error) 
 }
 
 func (s *Server) getEventType(r *request) (answer, error) {
-	var t *automations.EventType
-	err := s.db.View(func(tx *storage.Tx) (err error) {
-		t, err = eventTypeByRef(tx, r.PathValue("id"))
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(renderEventType(r)(t))
+	return respondOne(r, func(tx *storage.Tx) (*automations.EventType, error) { return eventTypeByRef(tx, r.PathValue("id")) }, renderEventType(r))
 }
 
 func (s *Server) updateEventType(r *request) (answer, error) {

@@ -153,6 +153,10 @@ func TestAuthorization(t *testing.T) {
 		expired := r.send(r.trust, "", http.MethodPost, "/api-keys", `{"name":"x","expires_at":"2000-01-01T00:00:01Z"}`).want(201).text("token")
 		r.send(r.public, expired, http.MethodGet, "/contacts", "").want(200)
 		time.Sleep(time.Second)
+		typo := full[:20] + "7" + full[21:]
+		if typo == full {
+			typo = full[:20] + "6" + full[21:]
+		}
 		for _, rt := range routes() {
 			for _, prefix := range rt.prefixes() {
 				path := prefix + strings.NewReplacer("{id}", "x", "{run}", "x").Replace(rt.path)
@@ -168,7 +172,7 @@ func TestAuthorization(t *testing.T) {
 					none = http.StatusForbidden
 				}
 				for name, key := range map[string]string{
-					"none": "", "malformed": "os_x", "typo": full[:20] + "7" + full[21:], "unknown": "re_123", "revoked": revoked.text("token"), "expired": expired,
+					"none": "", "malformed": "os_x", "typo": typo, "unknown": "re_123", "revoked": revoked.text("token"), "expired": expired,
 				} {
 					if got := status(key); got != none {
 						t.Errorf("%s %s with key %s: %d, want %d", rt.method, path, name, got, none)

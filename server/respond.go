@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
 )
 
 // answer is what goes back: body is encoded as JSON unless raw is set.
@@ -61,6 +62,37 @@ func listOf[R, W any](rows []R, more bool, render func(R) W) wireList[W] {
 		list.Data[i] = render(row)
 	}
 	return list
+}
+
+// respondList answers with the page of rows that the request asks for.
+func respondList[R, W any](r *request, read func(*storage.Tx, storage.Page) ([]R, bool, error), render func(R) W) (answer, error) {
+	page, err := r.page()
+	if err != nil {
+		return answer{}, err
+	}
+	var list wireList[W]
+	err = r.server.db.View(func(tx *storage.Tx) error {
+		rows, more, err := read(tx, page)
+		list = listOf(rows, more, render)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(list)
+}
+
+// respondOne answers with one row.
+func respondOne[R, W any](r *request, read func(*storage.Tx) (R, error), render func(R) W) (answer, error) {
+	var row R
+	err := r.server.db.View(func(tx *storage.Tx) (err error) {
+		row, err = read(tx)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(render(row))
 }
 
 // deleted is the answer to a deletion.

@@ -8,28 +8,17 @@ import (
 )
 
 func (s *Server) listRuns(r *request) (answer, error) {
-	page, err := r.page()
-	if err != nil {
-		return answer{}, err
-	}
 	keep, err := runFilter(r.URL.Query().Get("status"))
 	if err != nil {
 		return answer{}, err
 	}
-	var rows []*automations.Run
-	var more bool
-	err = s.db.View(func(tx *storage.Tx) error {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Run, bool, error) {
 		w, _, err := automation(tx, r)
 		if err != nil {
-			return err
+			return nil, false, err
 		}
-		rows, more, err = tx.Runs(w.ID, page, keep)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(listOf(rows, more, func(run *automations.Run) wireRun { return renderRun(r, run) }))
+		return tx.Runs(w.ID, page, keep)
+	}, func(run *automations.Run) wireRun { return renderRun(r, run) })
 }
 
 // runFilter reads a comma list of statuses. "running" finds all that is in

@@ -49,20 +49,7 @@ func (s *Server) createSegment(r *request) (answer, error) {
 }
 
 func (s *Server) listSegments(r *request) (answer, error) {
-	page, err := r.page()
-	if err != nil {
-		return answer{}, err
-	}
-	var rows []*automations.Segment
-	var more bool
-	err = s.db.View(func(tx *storage.Tx) error {
-		rows, more, err = tx.Segments(page)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(listOf(rows, more, renderSegment))
+	return respondList(r, (*storage.Tx).Segments, renderSegment)
 }
 
 func (s *Server) getSegment(r *request) (answer, error) {
@@ -70,15 +57,10 @@ func (s *Server) getSegment(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	var segment *automations.Segment
-	err = s.db.View(func(tx *storage.Tx) error {
-		segment, err = tx.Segment(id)
-		return err
-	})
-	if err != nil {
-		return answer{}, orNotFound(err, "segment", id.String())
-	}
-	return ok(renderSegment(segment))
+	return respondOne(r, func(tx *storage.Tx) (*automations.Segment, error) {
+		segment, err := tx.Segment(id)
+		return segment, orNotFound(err, "segment", id.String())
+	}, renderSegment)
 }
 
 func (s *Server) deleteSegment(r *request) (answer, error) {

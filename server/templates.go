@@ -98,20 +98,7 @@ func aliasTaken(err error, t *automations.Template) error {
 }
 
 func (s *Server) listTemplates(r *request) (answer, error) {
-	page, err := r.page()
-	if err != nil {
-		return answer{}, err
-	}
-	var rows []*automations.Template
-	var more bool
-	err = s.db.View(func(tx *storage.Tx) error {
-		rows, more, err = tx.Templates(page)
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(listOf(rows, more, renderTemplate))
+	return respondList(r, (*storage.Tx).Templates, renderTemplate)
 }
 
 // templateByRef finds a template by id or alias.
@@ -125,15 +112,7 @@ func templateByRef(tx *storage.Tx, ref string) (t *automations.Template, err err
 }
 
 func (s *Server) getTemplate(r *request) (answer, error) {
-	var t *automations.Template
-	err := s.db.View(func(tx *storage.Tx) (err error) {
-		t, err = templateByRef(tx, r.PathValue("id"))
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(renderTemplate(t))
+	return respondOne(r, func(tx *storage.Tx) (*automations.Template, error) { return templateByRef(tx, r.PathValue("id")) }, renderTemplate)
 }
 
 // changeTemplate applies a change to a stored template.
