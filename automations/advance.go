@@ -159,7 +159,10 @@ func (a *advance) delay(st *StepState, d *DelayAction) {
 func (a *advance) wait(st *StepState, w *WaitAction) {
 	if st.Status == StepRunning {
 		for _, d := range a.world.Early {
-			if a.run.accepts(w, d, true, a.scope.Contact, a.scope.Trigger) {
+			if !sameName(w.EventName, d.Event, true) {
+				continue
+			}
+			if held, _ := a.run.accepts(w, d, a.scope.Contact, a.scope.Trigger); held {
 				a.effects.Consumed = d.ID
 				a.run.received(st, d, a.world.Now)
 				a.scope.forget("steps", "wait")

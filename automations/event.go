@@ -42,10 +42,12 @@ type Delivery struct {
 // Reason says what an event did to one workflow.
 type Reason string
 
-// The reasons of a Verdict.
+// The reasons of a Verdict. For a run that waits for the event,
+// ConditionsNotMet means that the wait's filter said no.
 const (
 	Started          Reason = "started"            // a run was started
 	Resumed          Reason = "resumed"            // a run that waited for the event goes on
+	Kept             Reason = "kept"               // a run keeps the event for a wait that it has not reached
 	Deduplicated     Reason = "deduplicated"       // the same event started a run a moment ago
 	ConditionsNotMet Reason = "conditions_not_met" // the trigger's conditions said no
 	Disabled         Reason = "disabled"           // the workflow is not enabled
@@ -57,15 +59,15 @@ const (
 
 // Reasons lists every Reason, in the order of the documentation.
 func Reasons() []Reason {
-	return []Reason{Started, Resumed, Deduplicated, ConditionsNotMet, Disabled, Unmatched, NearMiss, ContactMissing, ReentryBlocked}
+	return []Reason{Started, Resumed, Kept, Deduplicated, ConditionsNotMet, Disabled, Unmatched, NearMiss, ContactMissing, ReentryBlocked}
 }
 
 // Verdict is what was decided about one event for one workflow, and why.
 type Verdict struct {
 	Reason        Reason       `json:"reason"`
 	WorkflowID    ID           `json:"workflow_id,omitzero"` // zero only for Unmatched
-	RunID         ID           `json:"run_id,omitzero"`      // the run Started or Resumed
-	StepKey       string       `json:"step_key,omitempty"`   // the wait that Resumed
+	RunID         ID           `json:"run_id,omitzero"`      // the run Started, Resumed or waiting
+	StepKey       string       `json:"step_key,omitempty"`   // the wait, where the run has one for this event
 	Trigger       string       `json:"trigger,omitempty"`    // the trigger a NearMiss came close to
 	OriginalID    ID           `json:"original_id,omitzero"` // the delivery a Deduplicated one repeats
 	WindowSeconds int64        `json:"window_seconds,omitempty"`
@@ -73,10 +75,10 @@ type Verdict struct {
 }
 
 // Listens reports whether the verdict shows that something listened to the
-// event: an enabled workflow with its trigger, or a waiting run.
+// event: an enabled workflow with its trigger, or a run with a wait for it.
 func (v Verdict) Listens() bool {
 	switch v.Reason {
-	case Started, Resumed, Deduplicated, ConditionsNotMet, ReentryBlocked:
+	case Started, Resumed, Kept, Deduplicated, ConditionsNotMet, ReentryBlocked:
 		return true
 	}
 	return false

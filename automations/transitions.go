@@ -121,39 +121,42 @@ func (f *Flow) WaitNames() (names []string) {
 	return names
 }
 
-// Arrived tells the run of an event of its contact. When the run waits for it,
-// the wait ends and resumed is the step. Otherwise keep says whether a step
-// that was not reached yet waits for such an event.
-func (r *Run) Arrived(f *Flow, d, trigger *Delivery, c *Contact, foldCase bool, now time.Time) (resumed string, keep bool) {
+// Arrived tells the run of an event of its contact, and returns what that
+// means to it and to which of its waits: Resumed, Kept for a wait not reached,
+// ConditionsNotMet when the filter of the wait it is in says no, or nothing.
+func (r *Run) Arrived(f *Flow, d, trigger *Delivery, c *Contact, foldCase bool, now time.Time) Verdict {
+	v := Verdict{WorkflowID: r.WorkflowID, RunID: r.ID}
 	for _, s := range f.Steps {
 		w, ok := s.Action.(*WaitAction)
 		if !ok || !sameName(w.EventName, d.Event, foldCase) {
 			continue
 		}
-		st := r.Steps[s.Key]
-		switch {
+		switch st := r.Steps[s.Key]; {
 		case st == nil || st.Status == StepPending:
-			keep = true
-		case st.Status == StepWaiting && s.Key == r.CurrentStep && r.accepts(w, d, foldCase, c, trigger.Payload):
-			r.received(st, d, now)
-			r.wake(now)
-			return s.Key, false
+			v.Reason, v.StepKey, v.Compared = Kept, s.Key, nil
+		case st.Status == StepWaiting && s.Key == r.CurrentStep:
+			held, compared := r.accepts(w, d, c, trigger.Payload)
+			if held {
+				r.received(st, d, now)
+				r.wake(now)
+				v.Reason, v.StepKey, v.Compared = Resumed, s.Key, compared
+				return v
+			}
+			if v.Reason == "" {
+				v.Reason, v.StepKey, v.Compared = ConditionsNotMet, s.Key, compared
+			}
 		}
 	}
-	return "", keep
+	return v
 }
 
-// accepts reports whether the event ends the wait.
-func (r *Run) accepts(w *WaitAction, d *Delivery, foldCase bool, c *Contact, trigger json.RawMessage) bool {
-	if !sameName(w.EventName, d.Event, foldCase) {
-		return false
-	}
+// accepts reports whether an event of the right name ends the wait.
+func (r *Run) accepts(w *WaitAction, d *Delivery, c *Contact, trigger json.RawMessage) (bool, []Comparison) {
 	if w.Filter == nil {
-		return true
+		return true, nil
 	}
 	scope := &Scope{Event: d.Payload, Trigger: trigger, Contact: c, Steps: r.Steps}
-	held, _ := w.Filter.Eval(scope.Lookup)
-	return held
+	return w.Filter.Eval(scope.Lookup)
 }
 
 func (r *Run) received(st *StepState, d *Delivery, now time.Time) {

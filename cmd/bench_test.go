@@ -2,11 +2,8 @@ package cmd
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,84 +11,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/emersion/go-smtp"
 )
-
-// benchServer is the real binary on a temporary file, and a client of it.
-type benchServer struct {
-	b      *testing.B
-	dir    string
-	base   string
-	key    string
-	client *http.Client
-	server *exec.Cmd
-}
-
-func startBench(b *testing.B, config string) *benchServer {
-	b.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := &benchServer{b: b, dir: b.TempDir(), base: "http://" + ln.Addr().String(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2048}}}
-	ln.Close()
-	if err := os.WriteFile(filepath.Join(s.dir, "config.yaml"), []byte(config), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	out, err := s.command("apikeys", "create", "--name", "bench").Output()
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.key = strings.TrimSpace(string(out))
-	s.server = s.command("serve")
-	if err := s.server.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		s.server.Process.Signal(os.Interrupt)
-		s.server.Wait()
-		s.client.CloseIdleConnections()
-	})
-	for range 1000 {
-		if resp, err := s.client.Get(s.base + "/healthz"); err == nil {
-			resp.Body.Close()
-			return s
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-	b.Fatal("the server does not start")
-	return nil
-}
-
-func (s *benchServer) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("opensend", args...)
-	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "OPENSEND_BASE_URL="+s.base)
-	return cmd
-}
-
-func (s *benchServer) post(path, body string, want int) {
-	req, err := http.NewRequest(http.MethodPost, s.base+path, strings.NewReader(body))
-	if err != nil {
-		s.b.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+s.key)
-	resp, err := s.client.Do(req)
-	if err != nil {
-		s.b.Error(err)
-		return
-	}
-	raw, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil || resp.StatusCode != want {
-		s.b.Errorf("%s: %d %s %v", path, resp.StatusCode, raw, err)
-	}
-}
 
 // rss is the server's resident memory in MiB, zero where the system does not
 // tell.
-func (s *benchServer) rss() (mib float64) {
+func (s *liveServer) rss() (mib float64) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.server.Process.Pid))
 	if err != nil {
 		return 0
@@ -111,7 +35,7 @@ func percentile(sorted []time.Duration, p float64) float64 {
 func BenchmarkHTTP(b *testing.B) {
 	for _, clients := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			s := startBench(b, "")
+			s := startLive(b, "")
 			s.post("/automations", `{"name":"bench","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"bench"}},{"key":"d","type":"delay","config":{"duration":"30 days"}}]}`, http.StatusCreated)
 			took := make([]time.Duration, b.N)
 			var next atomic.Int64
@@ -140,40 +64,20 @@ func BenchmarkHTTP(b *testing.B) {
 	}
 }
 
-// mailbox is an SMTP server that tells when a message arrives.
-type mailbox struct{ arrived chan time.Time }
-
-func (m *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return m, nil }
-func (m *mailbox) Reset()                                      {}
-func (m *mailbox) Logout() error                               { return nil }
-func (m *mailbox) Mail(string, *smtp.MailOptions) error        { return nil }
-func (m *mailbox) Rcpt(string, *smtp.RcptOptions) error        { return nil }
-func (m *mailbox) Data(r io.Reader) error {
-	m.arrived <- time.Now()
-	_, err := io.Copy(io.Discard, r)
-	return err
-}
-
 // BenchmarkEventToSMTP measures, on an idle server, from posting an event to
 // the mail server receiving the first byte of the mail.
 func BenchmarkEventToSMTP(b *testing.B) {
-	box := &mailbox{arrived: make(chan time.Time, 1)}
-	server := smtp.NewServer(box)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	go server.Serve(ln)
-	defer server.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	s := startBench(b, "mail: {from: hello@example.com}\nsmtp: {host: 127.0.0.1, tls: none, port: "+port+"}\n")
+	box := &mailbox{arrived: make(chan arrival)}
+	s := startLive(b, box.serve(b))
 	s.post("/automations", `{"name":"bench","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"bench"}},{"key":"m","type":"send_email","config":{"subject":"Hi","html":"<p>{{event.n}}</p>"}}]}`, http.StatusCreated)
 	var took []time.Duration
 	b.ResetTimer()
 	for n := range b.N {
 		begin := time.Now()
 		s.post("/events/send", fmt.Sprintf(`{"event":"bench","email":"c%d@example.com","payload":{"n":%d}}`, n, n), http.StatusAccepted)
-		took = append(took, (<-box.arrived).Sub(begin))
+		mail := <-box.arrived
+		close(mail.answer)
+		took = append(took, mail.at.Sub(begin))
 	}
 	b.StopTimer()
 	slices.Sort(took)

@@ -57,7 +57,7 @@ func (s *Server) createAPIKey(r *request) (answer, error) {
 	rand.Read(random[:])
 	token := automations.NewToken(random)
 	key.Hash, _ = automations.HashToken(token)
-	if err := s.db.Update(func(tx *storage.Tx) error { return tx.SaveAPIKey(key) }); err != nil {
+	if err := s.db.Update(func(tx *storage.Tx) error { return tx.CreateAPIKey(key) }); err != nil {
 		return answer{}, err
 	}
 	return created(wireNewAPIKey{renderAPIKey(key), token})

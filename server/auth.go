@@ -52,6 +52,14 @@ func opens(p automations.Permission, need access) bool {
 	return false
 }
 
+// knownKey is an API key as it was when the keys had the mark.
+type knownKey struct {
+	mark [16]byte
+	*automations.APIKey
+}
+
+// findKey finds the key of a token. Keys are remembered until one is created
+// or revoked.
 func (s *Server) findKey(token string, now time.Time) (key *automations.APIKey, err error) {
 	refused := automations.Errorf(automations.KindUnauthorized, invalidKey, "the API key is unknown, revoked or expired; create one with: opensend apikeys create --name NAME")
 	hash, ok := automations.HashToken(token)
@@ -59,7 +67,17 @@ func (s *Server) findKey(token string, now time.Time) (key *automations.APIKey, 
 		return nil, refused
 	}
 	err = s.db.View(func(tx *storage.Tx) error {
-		key, err = tx.APIKeyByHash(hash)
+		mark, err := tx.APIKeysMark()
+		if err != nil {
+			return err
+		}
+		if known, ok := s.keys.Load(string(hash)); ok && known.(knownKey).mark == mark {
+			key = known.(knownKey).APIKey
+			return nil
+		}
+		if key, err = tx.APIKeyByHash(hash); err == nil {
+			s.keys.Store(string(hash), knownKey{mark, key})
+		}
 		return err
 	})
 	switch {
@@ -83,14 +101,7 @@ func (s *Server) noteUse(key *automations.APIKey, now time.Time) {
 	case !known && now.Sub(key.LastUsedAt) < usedEvery:
 		return
 	}
-	err := s.db.Update(func(tx *storage.Tx) error {
-		stored, err := tx.APIKey(key.ID)
-		if err != nil {
-			return err
-		}
-		stored.LastUsedAt = now
-		return tx.SaveAPIKey(stored)
-	})
+	err := s.db.Update(func(tx *storage.Tx) error { return tx.NoteAPIKeyUse(key.ID, now) })
 	if err != nil && !errors.Is(err, storage.ErrNotFound) { // not found: revoked this very moment
 		s.log.Warn("last use of an API key not noted", "key", key.ID, "error", err)
 	}

@@ -56,8 +56,10 @@ func TestRunThroughEveryStepType(t *testing.T) {
 		r.run(id, free).has("status", "completed").has("step_states.del.status", "completed").has("step_states.u.status", "skipped")
 		r.do(http.MethodGet, "/contacts/bob@example.com", "").want(404)
 
-		r.post("paid", "ada@example.com", `{"plan":"free"}`).has("resumed_runs.0", nil) // the filter says no
-		r.post("paid", "eve@example.com", `{"plan":"pro"}`).has("resumed_runs.0", nil)  // somebody else
+		no := r.post("paid", "ada@example.com", `{"plan":"free"}`).has("resumed_runs.0", nil) // the filter says no
+		r.do(http.MethodGet, "/deliveries/"+no.text("delivery.id"), "").has("verdicts.0.verdict", "conditions_not_met").has("verdicts.0.step_key", "w").
+			has("verdicts.0.run_id", pro.text("automation_runs.0.id")).has("verdicts.0.compared.0.actual", "free")
+		r.post("paid", "eve@example.com", `{"plan":"pro"}`).has("resumed_runs.0", nil) // somebody else
 		r.post("paid", "ada@example.com", `{"plan":"pro"}`).has("resumed_runs.0.id", pro.text("automation_runs.0.id"))
 		r.run(id, pro).has("status", "completed").has("current_step_key", nil).has("step_states.x.status", "completed").has("step_states.e.status", "skipped")
 		r.do(http.MethodGet, "/contacts/ada@example.com", "").has("segments.0", nil)
@@ -78,7 +80,9 @@ func TestWaitLookBackAndTimeout(t *testing.T) {
 		id := r.automation("wait", waiting, bothWays)
 		r.post("go", "a@example.com", `{}`) // before the run: does not count
 		early, late, never := r.post("start", "a@example.com", `{}`), r.post("start", "b@example.com", `{}`), r.post("start", "c@example.com", `{}`)
-		r.post("go", "a@example.com", `{"n":1}`).has("resumed_runs.0", nil) // before the wait is reached: kept
+		kept := r.post("go", "a@example.com", `{"n":1}`).has("resumed_runs.0", nil) // before the wait is reached
+		r.do(http.MethodGet, "/deliveries/"+kept.text("delivery.id"), "").has("verdicts.0.verdict", "kept").has("verdicts.0.step_key", "w")
+		r.do(http.MethodPost, "/v1/events", `{"event_name":"go","email":"a@example.com"}`).want(200).has("status", "processed")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		r.run(id, early).has("status", "completed").has("step_states.yes.status", "completed").has("step_states.w.output.event.n", 1)

@@ -36,6 +36,7 @@ type Server struct {
 	log       *slog.Logger
 	stopping  atomic.Bool
 	inFlight  sync.Map // Idempotency-Keys of requests under way, by door
+	keys      sync.Map // API keys met before, by hash: knownKey
 	lastUsed  sync.Map // when each API key's use was last written, by id
 }
 

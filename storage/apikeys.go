@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"time"
 
 	"github.com/opensend/opensend/automations"
 )
@@ -25,12 +26,23 @@ func (tx *Tx) APIKeys(page Page) ([]*automations.APIKey, bool, error) {
 	return list[automations.APIKey](tx, apiKeysBucket, nil, page, nil)
 }
 
-// SaveAPIKey stores a new or changed API key; its hash never changes.
-func (tx *Tx) SaveAPIKey(k *automations.APIKey) error {
+// CreateAPIKey stores a new API key.
+func (tx *Tx) CreateAPIKey(k *automations.APIKey) error {
 	if err := tx.claimName(apiKeyHashesBucket, k.Hash, k.ID); err != nil {
 		return err
 	}
-	return tx.putRecord(apiKeysBucket, k.ID[:], k)
+	return errors.Join(tx.putRecord(apiKeysBucket, k.ID[:], k), tx.newMark(keysMark))
+}
+
+// NoteAPIKeyUse writes when an API key was last used; ErrNotFound when it was
+// revoked.
+func (tx *Tx) NoteAPIKeyUse(id automations.ID, at time.Time) error {
+	k, err := tx.APIKey(id)
+	if err != nil {
+		return err
+	}
+	k.LastUsedAt = at
+	return tx.putRecord(apiKeysBucket, id[:], k)
 }
 
 // DeleteAPIKey revokes an API key; ErrNotFound when there is none.
@@ -39,5 +51,5 @@ func (tx *Tx) DeleteAPIKey(id automations.ID) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(tx.delete(apiKeyHashesBucket, k.Hash), tx.delete(apiKeysBucket, id[:]))
+	return errors.Join(tx.delete(apiKeyHashesBucket, k.Hash), tx.delete(apiKeysBucket, id[:]), tx.newMark(keysMark))
 }

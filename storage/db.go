@@ -220,7 +220,8 @@ func initialize(path string) error {
 			tx.put(metaBucket, []byte("schema"), binary.BigEndian.AppendUint32(nil, SchemaVersion)),
 			tx.put(metaBucket, []byte("epoch"), epoch[:]),
 			tx.put(metaBucket, []byte("secret"), secret),
-			tx.definitionsChanged(),
+			tx.newMark(definitionsMark),
+			tx.newMark(keysMark),
 		)
 	})
 	if err != nil {

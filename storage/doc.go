@@ -21,6 +21,7 @@
 //	                  "epoch"        id of this file's life: restored copies get a new one
 //	                  "secret"       32 random bytes: key of the dedup HMAC
 //	                  "definitions"  16 random bytes, new whenever a workflow, event type or template changes
+//	                  "keys"         16 random bytes, new whenever an API key is created or revoked
 //	                  "probe"        nothing; written to see whether the file takes writes
 //	contacts          contact                        Contact
 //	contact_emails    len address                    contact

@@ -120,22 +120,35 @@ func (tx *Tx) each(b bucket, prefix []byte, visit func(key []byte) bool) {
 	}
 }
 
+// Marks tell whoever caches definitions or API keys that one has changed. They
+// are random, not counted, so that they never repeat after a rollback.
+const (
+	definitionsMark = "definitions"
+	keysMark        = "keys"
+)
+
 // Definitions is a mark that is new whenever a workflow, an event type or a
-// template has changed: whoever caches them compares it.
-func (tx *Tx) Definitions() ([16]byte, error) {
-	body, err := tx.get(metaBucket, []byte("definitions"))
+// template has changed.
+func (tx *Tx) Definitions() ([16]byte, error) { return tx.mark(definitionsMark) }
+
+// APIKeysMark is a mark that is new whenever an API key was created or revoked.
+func (tx *Tx) APIKeysMark() ([16]byte, error) { return tx.mark(keysMark) }
+
+func (tx *Tx) mark(name string) ([16]byte, error) {
+	body, err := tx.get(metaBucket, []byte(name))
 	if err != nil {
 		return [16]byte{}, err
 	}
 	return [16]byte(body), nil
 }
 
-// definitionsChanged must be called by everything that changes a definition.
-// The mark is random, not counted, so that it never repeats after a rollback.
-func (tx *Tx) definitionsChanged() error {
+func (tx *Tx) newMark(name string) error {
 	mark := random16()
-	return tx.put(metaBucket, []byte("definitions"), mark[:])
+	return tx.put(metaBucket, []byte(name), mark[:])
 }
+
+// definitionsChanged must be called by everything that changes a definition.
+func (tx *Tx) definitionsChanged() error { return tx.newMark(definitionsMark) }
 
 // Probe writes something of no meaning, to see whether the file takes writes.
 func (tx *Tx) Probe() error { return tx.put(metaBucket, []byte("probe"), nil) }

@@ -269,20 +269,20 @@ func (a *acceptance) resumeWaits() error {
 		if err != nil {
 			return err
 		}
-		step, keep := row.Arrived(flow, d, trigger, a.contact, a.event.Intake.FoldCase, a.now)
-		if keep {
-			if err := a.tx.AddArrival(ref, d.ID); err != nil {
-				return err
-			}
-		}
-		if step == "" {
+		v := row.Arrived(flow, d, trigger, a.contact, a.event.Intake.FoldCase, a.now)
+		switch v.Reason {
+		case "":
 			continue
+		case automations.Kept:
+			err = a.tx.AddArrival(ref, d.ID)
+		case automations.Resumed:
+			a.receipt.Resumed = append(a.receipt.Resumed, row.Run)
+			err = a.tx.SaveRun(row)
 		}
-		if err := a.tx.SaveRun(row); err != nil {
+		if err != nil {
 			return err
 		}
-		a.receipt.Resumed = append(a.receipt.Resumed, row.Run)
-		a.verdict(automations.Verdict{Reason: automations.Resumed, WorkflowID: row.WorkflowID, RunID: row.ID, StepKey: step})
+		a.verdict(v)
 	}
 	return nil
 }

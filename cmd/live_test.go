@@ -1,0 +1,185 @@
+package cmd
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// liveServer is the real binary on a temporary file, and a client of it.
+type liveServer struct {
+	t      testing.TB
+	dir    string
+	base   string
+	key    string
+	client *http.Client
+	server *exec.Cmd
+}
+
+// startLive starts a server with a configuration and a key.
+func startLive(b testing.TB, config string) *liveServer {
+	b.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &liveServer{t: b, dir: b.TempDir(), base: "http://" + ln.Addr().String(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2048}}}
+	ln.Close()
+	if err := os.WriteFile(filepath.Join(s.dir, "config.yaml"), []byte(config), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	out, err := s.command("apikeys", "create", "--name", "bench").Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.key = strings.TrimSpace(string(out))
+	s.start()
+	b.Cleanup(func() {
+		s.server.Process.Signal(os.Interrupt)
+		s.server.Wait()
+		s.client.CloseIdleConnections()
+	})
+	return s
+}
+
+// start starts the binary and waits until it answers.
+func (s *liveServer) start() {
+	s.t.Helper()
+	s.server = s.command("serve")
+	if err := s.server.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	for range 1000 {
+		if resp, err := s.client.Get(s.base + "/healthz"); err == nil {
+			resp.Body.Close()
+			return
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	s.t.Fatal("the server does not start")
+}
+
+func (s *liveServer) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("opensend", args...)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "OPENSEND_BASE_URL="+s.base)
+	return cmd
+}
+
+func (s *liveServer) post(path, body string, want int) []byte {
+	return s.call(http.MethodPost, path, body, want)
+}
+
+func (s *liveServer) call(method, path, body string, want int) []byte {
+	req, err := http.NewRequest(method, s.base+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.key)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		s.t.Error(err)
+		return nil
+	}
+	raw, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != want {
+		s.t.Errorf("%s: %d %s %v", path, resp.StatusCode, raw, err)
+	}
+	return raw
+}
+
+// mailbox is an SMTP server that hands over what it takes, and when.
+type mailbox struct{ arrived chan arrival }
+
+type arrival struct {
+	at      time.Time
+	message string
+	answer  chan struct{} // close it to let the server answer
+}
+
+// serve starts the mailbox and returns the configuration that leads to it.
+func (m *mailbox) serve(t testing.TB) (config string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := smtp.NewServer(m)
+	go server.Serve(ln)
+	t.Cleanup(func() { server.Close() })
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return "mail: {from: Example <hello@example.com>}\nsmtp: {host: 127.0.0.1, tls: none, port: " + port + "}\n"
+}
+
+func (m *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return m, nil }
+func (m *mailbox) Reset()                                      {}
+func (m *mailbox) Logout() error                               { return nil }
+func (m *mailbox) Mail(string, *smtp.MailOptions) error        { return nil }
+func (m *mailbox) Rcpt(string, *smtp.RcptOptions) error        { return nil }
+func (m *mailbox) Data(r io.Reader) error {
+	at := time.Now()
+	raw, err := io.ReadAll(r)
+	answer := make(chan struct{})
+	m.arrived <- arrival{at, string(raw), answer}
+	<-answer
+	return err
+}
+
+const mailAutomation = `{"name":"mail","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"go"}},
+	{"key":"m","type":"send_email","config":{"subject":"Hi {{event.n}}","html":"<p>{{event.n}} &amp; more</p>"}}]}`
+
+// A mail leaves by SMTP. When the program is killed before the mail server has
+// answered, the mail is neither lost nor sent twice: it is held until its run is
+// retried, and is then the same mail.
+func TestMailBySMTP(t *testing.T) {
+	box := &mailbox{arrived: make(chan arrival)}
+	s := startLive(t, box.serve(t))
+	var workflow struct{ ID string }
+	if err := json.Unmarshal(s.post("/automations", mailAutomation, http.StatusCreated), &workflow); err != nil {
+		t.Fatal(err)
+	}
+	s.post("/events/send", `{"event":"go","email":"ada@example.com","payload":{"n":1}}`, http.StatusAccepted)
+	first := <-box.arrived
+	close(first.answer)
+	for _, line := range []string{"From: \"Example\" <hello@example.com>\r\n", "To: ada@example.com\r\n", "Subject: Hi 1\r\n", "Message-ID: <", "1 & more", "<p>1 &amp; more</p>"} {
+		if !strings.Contains(first.message, line) {
+			t.Errorf("the mail has no %q:\n%s", line, first.message)
+		}
+	}
+
+	var receipt struct {
+		Runs []struct{ ID string } `json:"automation_runs"`
+	}
+	if err := json.Unmarshal(s.post("/events/send", `{"event":"go","email":"ada@example.com","payload":{"n":2}}`, http.StatusAccepted), &receipt); err != nil {
+		t.Fatal(err)
+	}
+	run := "/automations/" + workflow.ID + "/runs/" + receipt.Runs[0].ID
+	second := <-box.arrived // the mail server has it all, and does not answer before the next line
+	s.server.Process.Kill()
+	s.server.Wait()
+	close(second.answer)
+	s.start()
+	if state := string(s.call(http.MethodGet, run, "", http.StatusOK)); !strings.Contains(state, `"status":"running"`) {
+		t.Errorf("the run of a held mail: %s", state)
+	}
+	select {
+	case again := <-box.arrived:
+		t.Errorf("sent again by itself: %s", again.message)
+	case <-time.After(300 * time.Millisecond):
+	}
+	s.post(run+"/retry", "", http.StatusOK)
+	third := <-box.arrived
+	close(third.answer)
+	if third.message != second.message {
+		t.Errorf("the retry sent another mail:\n%s\n%s", second.message, third.message)
+	}
+}
