@@ -67,6 +67,33 @@ func (s *Server) listAPIKeys(r *request) (answer, error) {
 	return respondList(r, (*storage.Tx).APIKeys, renderAPIKey)
 }
 
+// updateAPIKey renames a key; what it may do never changes.
+func (s *Server) updateAPIKey(r *request) (answer, error) {
+	id, err := r.pathID("id", "api_key")
+	if err != nil {
+		return answer{}, err
+	}
+	f, err := r.fields()
+	if err != nil {
+		return answer{}, err
+	}
+	var p automations.Problems
+	f.Unknown(&p, "id", "name")
+	name := readName(f, &p)
+	if err := p.Err(); err != nil {
+		return answer{}, err
+	}
+	var key *automations.APIKey
+	err = s.db.Update(func(tx *storage.Tx) error {
+		key, err = tx.RenameAPIKey(id, name)
+		return err
+	})
+	if err != nil {
+		return answer{}, orNotFound(err, "api_key", id.String())
+	}
+	return ok(renderAPIKey(key))
+}
+
 func (s *Server) deleteAPIKey(r *request) (answer, error) {
 	id, err := r.pathID("id", "api_key")
 	if err != nil {

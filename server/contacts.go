@@ -96,12 +96,12 @@ func (s *Server) createContact(r *request) (answer, error) {
 	}
 	c := &automations.Contact{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now, UpdatedAt: r.now}
 	var p automations.Problems
-	f.Unknown(&p, "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties", "segments")
+	f.Unknown(&p, "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties", "segments", "audience_id")
 	if !f.Has("email") {
 		p.Missing("", "email")
 	}
 	readContact(f, &p, c)
-	c.Segments = readSegmentIDs(f, &p)
+	c.Segments = readSegmentIDs(r, f, &p)
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
@@ -119,8 +119,16 @@ func (s *Server) createContact(r *request) (answer, error) {
 	return created(renderContact(r)(c))
 }
 
-// readSegmentIDs reads segments as ids, or as objects with an id.
-func readSegmentIDs(f automations.Fields, p *automations.Problems) (ids []automations.ID) {
+// readSegmentIDs reads the segment that Resend's older clients name in the path
+// as an audience, or segments as ids, or as objects with an id.
+func readSegmentIDs(r *request, f automations.Fields, p *automations.Problems) (ids []automations.ID) {
+	if text := r.PathValue("segment"); text != "" {
+		id, ok := automations.ParseID(text)
+		if !ok {
+			p.Include("", notFound("segment", text))
+		}
+		return []automations.ID{id}
+	}
 	var items []json.RawMessage
 	if raw := f.Array(p, "segments"); raw == nil || json.Unmarshal(raw, &items) != nil {
 		return nil
@@ -195,7 +203,7 @@ func (s *Server) updateContact(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	known := []string{"id", "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties"}
+	known := []string{"id", "audience_id", "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties"}
 	var c *automations.Contact
 	err = s.db.Update(func(tx *storage.Tx) (err error) {
 		if c, err = contactByRef(tx, r.PathValue("id")); err != nil {
@@ -203,7 +211,7 @@ func (s *Server) updateContact(r *request) (answer, error) {
 		}
 		var p automations.Problems
 		f.Unknown(&p, known...)
-		if !sentAny(f, known[1:]) {
+		if !sentAny(f, known[2:]) {
 			p.Add("", "", "nothing to change: send at least one of email, first_name, last_name, unsubscribed and properties")
 		}
 		readContact(f, &p, c)

@@ -87,7 +87,24 @@ func routes() []route {
 		{post, "/segments", openSendDoor, accessFull, (*Server).createSegment},
 		{get, "/segments", openSendDoor, accessFull, (*Server).listSegments},
 		{get, "/segments/{id}", openSendDoor, accessFull, (*Server).getSegment},
+		{patch, "/segments/{id}", openSendDoor, accessFull, (*Server).updateSegment},
 		{del, "/segments/{id}", openSendDoor, accessFull, (*Server).deleteSegment},
+		{get, "/segments/{segment}/contacts", openSendDoor, accessFull, (*Server).listSegmentContacts},
+		{get, "/contacts/{id}/segments", openSendDoor, accessFull, (*Server).listContactSegments},
+		{post, "/contacts/{id}/segments/{segment}", openSendDoor, accessFull, (*Server).addContactToSegment},
+		{del, "/contacts/{id}/segments/{segment}", openSendDoor, accessFull, (*Server).removeContactFromSegment},
+
+		// Segments by their older name.
+		{post, "/audiences", openSendDoor, accessFull, (*Server).createSegment},
+		{get, "/audiences", openSendDoor, accessFull, (*Server).listSegments},
+		{get, "/audiences/{id}", openSendDoor, accessFull, (*Server).getSegment},
+		{patch, "/audiences/{id}", openSendDoor, accessFull, (*Server).updateSegment},
+		{del, "/audiences/{id}", openSendDoor, accessFull, (*Server).deleteSegment},
+		{post, "/audiences/{segment}/contacts", openSendDoor, accessFull, (*Server).createContact},
+		{get, "/audiences/{segment}/contacts", openSendDoor, accessFull, (*Server).listSegmentContacts},
+		{get, "/audiences/{segment}/contacts/{id}", openSendDoor, accessFull, (*Server).getContact},
+		{patch, "/audiences/{segment}/contacts/{id}", openSendDoor, accessFull, (*Server).updateContact},
+		{del, "/audiences/{segment}/contacts/{id}", openSendDoor, accessFull, (*Server).deleteContact},
 
 		{post, "/templates", openSendDoor, accessFull, (*Server).createTemplate},
 		{get, "/templates", openSendDoor, accessFull, (*Server).listTemplates},
@@ -95,9 +112,11 @@ func routes() []route {
 		{patch, "/templates/{id}", openSendDoor, accessFull, (*Server).updateTemplate},
 		{del, "/templates/{id}", openSendDoor, accessFull, (*Server).deleteTemplate},
 		{post, "/templates/{id}/publish", openSendDoor, accessFull, (*Server).publishTemplate},
+		{post, "/templates/{id}/duplicate", openSendDoor, accessFull, (*Server).duplicateTemplate},
 
 		{post, "/api-keys", openSendDoor, accessFull, (*Server).createAPIKey},
 		{get, "/api-keys", openSendDoor, accessFull, (*Server).listAPIKeys},
+		{patch, "/api-keys/{id}", openSendDoor, accessFull, (*Server).updateAPIKey},
 		{del, "/api-keys/{id}", openSendDoor, accessFull, (*Server).deleteAPIKey},
 	}
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 
 	"github.com/opensend/opensend/automations"
@@ -19,6 +21,16 @@ type wireSegment struct {
 
 func renderSegment(s *automations.Segment) wireSegment {
 	return wireSegment{"segment", s.ID, s.Name, wireTime(s.CreatedAt)}
+}
+
+// wireMembership is the answer to adding a contact to a segment or taking it
+// out: Resend's clients read the segment's id from id.
+type wireMembership struct {
+	Object    string         `json:"object"`
+	ID        automations.ID `json:"id"`
+	SegmentID automations.ID `json:"segment_id"`
+	ContactID automations.ID `json:"contact_id"`
+	Deleted   bool           `json:"deleted,omitempty"`
 }
 
 // readName reads a required name.
@@ -61,6 +73,108 @@ func (s *Server) getSegment(r *request) (answer, error) {
 		segment, err := tx.Segment(id)
 		return segment, orNotFound(err, "segment", id.String())
 	}, renderSegment)
+}
+
+// updateSegment renames a segment.
+func (s *Server) updateSegment(r *request) (answer, error) {
+	id, err := r.pathID("id", "segment")
+	if err != nil {
+		return answer{}, err
+	}
+	f, err := r.fields()
+	if err != nil {
+		return answer{}, err
+	}
+	var p automations.Problems
+	f.Unknown(&p, "id", "name")
+	name := readName(f, &p)
+	if err := p.Err(); err != nil {
+		return answer{}, err
+	}
+	var segment *automations.Segment
+	err = s.db.Update(func(tx *storage.Tx) (err error) {
+		if segment, err = tx.Segment(id); err != nil {
+			return orNotFound(err, "segment", id.String())
+		}
+		segment.Name = name
+		return tx.SaveSegment(segment)
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(renderSegment(segment))
+}
+
+// listSegmentContacts lists the contacts of the segment in the path.
+func (s *Server) listSegmentContacts(r *request) (answer, error) {
+	id, err := r.pathID("segment", "segment")
+	if err != nil {
+		return answer{}, err
+	}
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, bool, error) {
+		if _, err := tx.Segment(id); err != nil {
+			return nil, false, orNotFound(err, "segment", id.String())
+		}
+		return tx.Contacts(page, storage.ContactFilter{SegmentID: id})
+	}, renderContact(r))
+}
+
+// listContactSegments lists the segments of a contact, all of them.
+func (s *Server) listContactSegments(r *request) (answer, error) {
+	return respondList(r, func(tx *storage.Tx, _ storage.Page) ([]*automations.Segment, bool, error) {
+		c, err := contactByRef(tx, r.PathValue("id"))
+		if err != nil {
+			return nil, false, err
+		}
+		var all []*automations.Segment
+		for _, id := range c.Segments {
+			segment, err := tx.Segment(id)
+			if err != nil {
+				return nil, false, err
+			}
+			all = append(all, segment)
+		}
+		return all, false, nil
+	}, renderSegment)
+}
+
+func (s *Server) addContactToSegment(r *request) (answer, error) {
+	return s.changeMembership(r, func(c *automations.Contact, id automations.ID) {
+		if !slices.Contains(c.Segments, id) {
+			c.Segments = append(c.Segments, id)
+		}
+	}, false)
+}
+
+func (s *Server) removeContactFromSegment(r *request) (answer, error) {
+	return s.changeMembership(r, func(c *automations.Contact, id automations.ID) {
+		c.Segments = slices.DeleteFunc(c.Segments, func(have automations.ID) bool { return have == id })
+	}, true)
+}
+
+func (s *Server) changeMembership(r *request, change func(*automations.Contact, automations.ID), removed bool) (answer, error) {
+	id, err := r.pathID("segment", "segment")
+	if err != nil {
+		return answer{}, err
+	}
+	result := wireMembership{Object: "contact_segment", ID: id, SegmentID: id, Deleted: removed}
+	err = s.db.Update(func(tx *storage.Tx) error {
+		if _, err := tx.Segment(id); err != nil {
+			return orNotFound(err, "segment", id.String())
+		}
+		c, err := contactByRef(tx, r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		result.ContactID = c.ID
+		change(c, id)
+		c.UpdatedAt = r.now
+		return tx.UpdateContact(c)
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(result)
 }
 
 func (s *Server) deleteSegment(r *request) (answer, error) {

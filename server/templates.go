@@ -33,9 +33,12 @@ type wireTemplate struct {
 }
 
 type wireVariable struct {
+	ID            automations.ID  `json:"id"` // of template and key; always the same
 	Key           string          `json:"key"`
 	Type          string          `json:"type"`
 	FallbackValue json.RawMessage `json:"fallback_value"`
+	CreatedAt     wireTime        `json:"created_at"`
+	UpdatedAt     wireTime        `json:"updated_at"`
 }
 
 func renderTemplate(t *automations.Template) wireTemplate {
@@ -52,7 +55,7 @@ func renderTemplate(t *automations.Template) wireTemplate {
 		w.ReplyTo = []string{}
 	}
 	for i, v := range t.Draft.Variables {
-		w.Variables[i] = wireVariable{v.Key, v.Type, objectOr(v.Fallback, "null")}
+		w.Variables[i] = wireVariable{uuid.NewSHA1(t.ID, []byte(v.Key)), v.Key, v.Type, objectOr(v.Fallback, "null"), wireTime(t.CreatedAt), wireTime(t.UpdatedAt)}
 	}
 	return w
 }
@@ -169,6 +172,23 @@ func (s *Server) publishTemplate(r *request) (answer, error) {
 		t.Published, t.PublishedAt, t.Edited = &published, r.now, false
 		return nil
 	})
+}
+
+// duplicateTemplate makes a draft with the same content and without an alias.
+func (s *Server) duplicateTemplate(r *request) (answer, error) {
+	var twin *automations.Template
+	err := s.db.Update(func(tx *storage.Tx) error {
+		t, err := templateByRef(tx, r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		twin = &automations.Template{ID: uuid.Must(uuid.NewV7()), Name: t.Name + " (copy)", Draft: t.Draft, Edited: true, CreatedAt: r.now, UpdatedAt: r.now}
+		return tx.SaveTemplate(twin)
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return created(renderTemplate(twin))
 }
 
 func (s *Server) deleteTemplate(r *request) (answer, error) {

@@ -45,6 +45,16 @@ func (tx *Tx) NoteAPIKeyUse(id automations.ID, at time.Time) error {
 	return tx.putRecord(apiKeysBucket, id[:], k)
 }
 
+// RenameAPIKey changes an API key's name; ErrNotFound when there is none.
+func (tx *Tx) RenameAPIKey(id automations.ID, name string) (*automations.APIKey, error) {
+	k, err := tx.APIKey(id)
+	if err != nil {
+		return nil, err
+	}
+	k.Name = name
+	return k, tx.putRecord(apiKeysBucket, id[:], k)
+}
+
 // DeleteAPIKey revokes an API key; ErrNotFound when there is none.
 func (tx *Tx) DeleteAPIKey(id automations.ID) error {
 	k, err := tx.APIKey(id)

@@ -100,9 +100,13 @@ func (f ContactFilter) match(c *automations.Contact) bool {
 	return strings.Contains(text, strings.ToLower(f.Search))
 }
 
-// Contacts lists contacts.
+// Contacts lists contacts; those of one segment through its index.
 func (tx *Tx) Contacts(page Page, f ContactFilter) ([]*automations.Contact, bool, error) {
-	return list(tx, contactsBucket, nil, page, f.match)
+	if f.SegmentID == (automations.ID{}) {
+		return list(tx, contactsBucket, nil, page, f.match)
+	}
+	member := func(key, _ []byte) (*automations.Contact, error) { return tx.Contact(automations.ID(key[16:])) }
+	return listThrough(tx, segmentMembersBucket, f.SegmentID[:], page, member, f.match)
 }
 
 // Segment reads one segment.

@@ -26,6 +26,11 @@ type Page struct {
 // when not nil, filters. more says that further rows may follow in the
 // direction of reading.
 func list[T any](tx *Tx, b bucket, prefix []byte, page Page, keep func(*T) bool) (rows []*T, more bool, err error) {
+	return listThrough(tx, b, prefix, page, func(key, body []byte) (*T, error) { return decode[T](b, key, body) }, keep)
+}
+
+// listThrough is list for an index: load makes a row of an entry.
+func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(key, body []byte) (*T, error), keep func(*T) bool) (rows []*T, more bool, err error) {
 	next := tx.walk(b, prefix, page)
 	forward := page.Before != automations.ID{}
 	for budget := scanBudget; ; budget-- {
@@ -41,7 +46,7 @@ func list[T any](tx *Tx, b bucket, prefix []byte, page Page, keep func(*T) bool)
 		if !ok {
 			return nil, false, &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
 		}
-		row, err := decode[T](b, key, body)
+		row, err := load(key, body)
 		if err != nil {
 			return nil, false, err
 		}

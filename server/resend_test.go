@@ -1,0 +1,165 @@
+package server
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/resend/resend-go/v3"
+)
+
+// resendClient is Resend's own client, unmodified, against the real server.
+func resendClient(t *testing.T, r *rig) *resend.Client {
+	t.Helper()
+	server := httptest.NewServer(r.public)
+	t.Cleanup(server.Close)
+	client := resend.NewCustomClient(http.DefaultClient, r.key)
+	base, err := url.Parse(server.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.BaseURL = base
+	return client
+}
+
+// check fails the test on an error, and when one of the facts is false.
+func check(t *testing.T, what string, err error, facts ...bool) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	for i, fact := range facts {
+		if !fact {
+			t.Errorf("%s: fact %d is not so", what, i+1)
+		}
+	}
+}
+
+func TestResendClientEventsAndAutomations(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+
+	event, err := c.Events.Create(&resend.CreateEventRequest{Name: "user.signed_up", Schema: map[string]string{"plan": resend.EventSchemaTypeString}})
+	check(t, "create event", err, event.Object == "event", event.Id != "")
+	r.do(http.MethodPost, "/events", `{"name":"nested","schema":{"type":"object","properties":{"a":{"type":"string"}}}}`).want(201)
+	list, err := c.Events.List()
+	check(t, "list events with a schema this client cannot decode", err, len(list.Data) == 2, list.Data[0].Schema == nil, list.Data[1].Schema["plan"] == "string")
+	updated, err := c.Events.Update("user.signed_up", &resend.UpdateEventRequest{Schema: map[string]string{"plan": "string", "seats": "number"}})
+	check(t, "update event", err, updated.Id == event.Id)
+
+	automation, err := c.Automations.Create(&resend.CreateAutomationRequest{
+		Name: "Welcome",
+		Steps: []resend.AutomationStep{
+			{Key: "trigger", Type: "trigger", Config: map[string]any{"event_name": "user.signed_up"}},
+			{Key: "wait", Type: "wait_for_event", Config: map[string]any{"event_name": "user.activated", "timeout": "3 days"}},
+			{Key: "done", Type: "contact_update", Config: map[string]any{"first_name": "Ada", "properties": map[string]any{"active": true}}},
+		},
+		Connections: []resend.AutomationConnection{{From: "trigger", To: "wait"}, {From: "wait", To: "done", Type: "event_received"}},
+	})
+	check(t, "create automation", err, automation.Object == "automation", automation.Id != "")
+	got, err := c.Automations.Get(automation.Id)
+	check(t, "get automation", err, got.Status == "disabled", len(got.Steps) == 3, len(got.Connections) == 2, got.Connections[0].Type == "default", got.Steps[1].Config["timeout"] == "3 days")
+	_, err = c.Automations.Update(automation.Id, &resend.UpdateAutomationRequest{Status: "enabled"})
+	check(t, "enable automation", err)
+
+	sent, err := c.Events.Send(&resend.SendEventRequest{Event: "user.signed_up", Email: "ada@example.com", Payload: map[string]any{"plan": "pro"}})
+	check(t, "send event", err, sent.Object == "event_delivery", sent.Event == "user.signed_up")
+	_, err = c.Events.Send(&resend.SendEventRequest{Event: "user.signed_up", Email: "ada@example.com", Payload: map[string]any{"plan": 7}})
+	if err == nil || !strings.Contains(err.Error(), "payload.plan") {
+		t.Errorf("a payload that breaks the schema: %v", err)
+	}
+	runs, err := c.Automations.ListRuns(automation.Id)
+	check(t, "list runs", err, len(runs.Data) == 1, runs.Data[0].Status == "running", runs.Data[0].CreatedAt != "")
+	run, err := c.Automations.GetRun(automation.Id, runs.Data[0].Id)
+	check(t, "get run", err, len(run.Steps) == 3, run.Steps[0].Key == "trigger", run.Steps[2].Status == "pending", run.CompletedAt == nil)
+	_, err = c.Events.Send(&resend.SendEventRequest{Event: "user.activated", Email: "ada@example.com"})
+	check(t, "send the awaited event", err)
+
+	twin, err := c.Automations.Duplicate(automation.Id)
+	check(t, "duplicate automation", err, twin.Id != automation.Id)
+	stopped, err := c.Automations.Stop(automation.Id)
+	check(t, "stop automation", err, stopped.Status == "disabled")
+	removed, err := c.Automations.Remove(automation.Id)
+	check(t, "remove automation", err, removed.Deleted)
+	all, err := c.Automations.List()
+	check(t, "list automations", err, len(all.Data) == 1, all.Data[0].Status == "disabled")
+	gone, err := c.Events.Remove("nested")
+	check(t, "remove event", err, gone.Deleted)
+	if _, err := c.Events.Get("nested"); err == nil {
+		t.Error("a removed event is still there")
+	}
+}
+
+func TestResendClientContactsAndSegments(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+	segment, err := c.Segments.Create(&resend.CreateSegmentRequest{Name: "Pro"})
+	check(t, "create segment", err, segment.Id != "", segment.Name == "Pro")
+	contact, err := c.Contacts.Create(&resend.CreateContactRequest{
+		Email: "Ada@Example.com", FirstName: "Ada", Properties: map[string]any{"plan": "pro"}, Segments: []resend.ContactSegmentRef{{Id: segment.Id}},
+	})
+	check(t, "create contact", err, contact.Object == "contact", contact.Id != "")
+	got, err := c.Contacts.Get(&resend.GetContactOptions{Id: "ada@example.com"})
+	check(t, "get contact", err, got.Id == contact.Id, got.FirstName == "Ada", got.LastName == "", got.Properties["plan"].(map[string]any)["value"] == "pro")
+	change := &resend.UpdateContactRequest{Id: contact.Id, LastName: "Lovelace"}
+	change.SetUnsubscribed(true)
+	_, err = c.Contacts.Update(change)
+	check(t, "update contact", err)
+	members, err := c.Contacts.List(&resend.ListContactsOptions{SegmentId: segment.Id})
+	check(t, "list contacts of a segment", err, len(members.Data) == 1, members.Data[0].Unsubscribed, members.Data[0].LastName == "Lovelace")
+	left, err := c.Contacts.Segments.Remove(&resend.RemoveContactSegmentRequest{SegmentId: segment.Id, Email: "ada@example.com"})
+	check(t, "leave segment", err, left.Deleted, left.Id == segment.Id)
+	joined, err := c.Contacts.Segments.Add(&resend.AddContactSegmentRequest{SegmentId: segment.Id, ContactId: contact.Id})
+	check(t, "join segment", err, joined.Id == segment.Id)
+	of, err := c.Contacts.Segments.List(&resend.ListContactSegmentsRequest{ContactId: contact.Id})
+	check(t, "segments of a contact", err, len(of.Data) == 1, of.Data[0].Name == "Pro")
+
+	audience, err := c.Audiences.Create(&resend.CreateAudienceRequest{Name: "Old"})
+	check(t, "create audience", err, audience.Id != "")
+	second, err := c.Contacts.Create(&resend.CreateContactRequest{Email: "b@example.com", AudienceId: audience.Id})
+	check(t, "create contact in an audience", err, second.Id != "")
+	members, err = c.Contacts.List(&resend.ListContactsOptions{AudienceId: audience.Id})
+	check(t, "list contacts of an audience", err, len(members.Data) == 1, members.Data[0].Email == "b@example.com")
+	removed, err := c.Contacts.Remove(&resend.RemoveContactOptions{Id: "b@example.com", AudienceId: audience.Id})
+	check(t, "remove contact", err, removed.Deleted, removed.Id == second.Id || removed.Id == "")
+	gone, err := c.Segments.Remove(segment.Id)
+	check(t, "remove segment", err, gone.Deleted)
+	of, err = c.Contacts.Segments.List(&resend.ListContactSegmentsRequest{ContactId: contact.Id})
+	check(t, "segments after the segment is gone", err, len(of.Data) == 0)
+}
+
+func TestResendClientTemplatesAndKeys(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+	made, err := c.Templates.Create(&resend.CreateTemplateRequest{
+		Name: "Welcome", Alias: "welcome", Subject: "Hi {{{NAME}}}", Html: "<p>{{{NAME}}}</p>", ReplyTo: []string{"r@example.com"},
+		Variables: []*resend.TemplateVariable{{Key: "NAME", Type: "string", FallbackValue: "there"}},
+	})
+	check(t, "create template", err, made.Object == "template")
+	_, err = c.Templates.Publish("welcome")
+	check(t, "publish template", err)
+	got, err := c.Templates.Get("welcome")
+	check(t, "get template", err, got.Status == "published", got.Variables[0].FallbackValue == "there", got.Variables[0].Id != "", got.PublishedAt != "")
+	_, err = c.Templates.Update("welcome", &resend.UpdateTemplateRequest{Name: "Welcome", Html: "<p>{{{NAME}}}!</p>"})
+	check(t, "update template", err)
+	twin, err := c.Templates.Duplicate("welcome")
+	check(t, "duplicate template", err, twin.Id != made.Id)
+	list, err := c.Templates.List(nil)
+	check(t, "list templates", err, len(list.Data) == 2, list.Data[1].Alias == "welcome")
+	gone, err := c.Templates.Remove(twin.Id)
+	check(t, "remove template", err, gone.Deleted)
+
+	key, err := c.ApiKeys.Create(&resend.CreateApiKeyRequest{Name: "second", Permission: "sending_access"})
+	check(t, "create key", err, key.Token != "", key.Id != "")
+	keys, err := c.ApiKeys.List()
+	check(t, "list keys", err, len(keys.Data) == 2)
+	_, err = c.ApiKeys.Remove(key.Id)
+	check(t, "remove key", err)
+	bad := resend.NewCustomClient(http.DefaultClient, key.Token)
+	bad.BaseURL = c.BaseURL
+	if _, err := bad.Segments.List(); err == nil || !strings.Contains(err.Error(), "unknown, revoked or expired") {
+		t.Errorf("a revoked key: %v", err)
+	}
+}
