@@ -58,7 +58,9 @@ func (ap *appliance) build() (err error) {
 	if ap.engine, err = engine.New(config); err != nil {
 		return err
 	}
-	if ap.api, err = server.New(server.Config{DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, Log: ap.log}); err != nil {
+	if ap.api, err = server.New(server.Config{
+		DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, RequestsPerSecond: ap.cfg.Limits.RequestsPerSecond, Log: ap.log,
+	}); err != nil {
 		return err
 	}
 	ap.web, err = web.New(web.Config{DB: ap.db, BaseURL: ap.cfg.BaseURL, Captures: ap.engine.Captures(), Log: ap.log})

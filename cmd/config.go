@@ -32,6 +32,8 @@ type Config struct {
 type LimitsConfig struct {
 	BodyBytes   int64 `mapstructure:"body_bytes"`  // of one request
 	Connections int   `mapstructure:"connections"` // open at once
+	// RequestsPerSecond is what each API key may make; zero is no limit.
+	RequestsPerSecond int `mapstructure:"requests_per_second"`
 }
 
 // MailConfig says how mail is sent, whatever the transport.
@@ -175,6 +177,7 @@ func (c *Config) check() error {
 	return errors.Join(
 		within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20),
 		within("limits.connections", c.Limits.Connections, 1, 100_000),
+		within("limits.requests_per_second", c.Limits.RequestsPerSecond, 0, 1_000_000),
 		within("mail.workers", c.Mail.Workers, 1, 64),
 		within("mail.retry_for", c.Mail.RetryFor, time.Minute, 30*24*time.Hour),
 		within("smtp.port", c.SMTP.Port, 1, 65535),

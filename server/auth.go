@@ -20,24 +20,25 @@ const (
 // usedEvery is how often a key's last_used_at is written at most.
 const usedEvery = time.Minute
 
-// authorize checks that the request carries a key that opens the route.
-func (s *Server) authorize(r *request, need access) error {
+// authorize checks that the request carries a key that opens the route, and
+// returns it; nil where none is needed.
+func (s *Server) authorize(r *request, need access) (*automations.APIKey, error) {
 	if need == accessNone {
-		return nil
+		return nil, nil
 	}
 	scheme, token, found := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
 	if !found || !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
-		return automations.Errorf(automations.KindUnauthorized, missingKey, "no API key; send the header Authorization: Bearer os_…")
+		return nil, automations.Errorf(automations.KindUnauthorized, missingKey, "no API key; send the header Authorization: Bearer os_…")
 	}
 	key, err := s.findKey(strings.TrimSpace(token), r.now)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !opens(key.Permission, need) {
-		return automations.Errorf(automations.KindForbidden, narrowKey, "this API key has %s, which does not cover this route; use a key with %s", key.Permission, automations.FullAccess)
+		return nil, automations.Errorf(automations.KindForbidden, narrowKey, "this API key has %s, which does not cover this route; use a key with %s", key.Permission, automations.FullAccess)
 	}
 	s.noteUse(key, r.now)
-	return nil
+	return key, nil
 }
 
 func opens(p automations.Permission, need access) bool {

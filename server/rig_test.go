@@ -36,14 +36,17 @@ func inBubble(t *testing.T, test func(*testing.T, *rig)) {
 	synctest.Test(t, func(t *testing.T) { test(t, newRig(t)) })
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return newRigWith(t, Config{}) }
+
+func newRigWith(t *testing.T, cfg Config) *rig {
 	t.Helper()
 	db := storagetest.Open(t)
 	e, err := engine.New(engine.Config{DB: db, From: "Example <hello@example.com>", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{DB: db, Engine: e})
+	cfg.DB, cfg.Engine = db, e
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ type Config struct {
 	Engine *engine.Engine
 	// BodyLimit is the most bytes a request body may have; zero means 1 MiB.
 	BodyLimit int64
+	// RequestsPerSecond is what each API key may make; zero is no limit.
+	RequestsPerSecond int
 	// Log gets one line for each request that failed inside; nil discards it.
 	Log *slog.Logger
 }
@@ -33,6 +35,7 @@ type Server struct {
 	db        *storage.DB
 	engine    *engine.Engine
 	bodyLimit int64
+	limits    *limiter
 	log       *slog.Logger
 	stopping  atomic.Bool
 	inFlight  sync.Map // Idempotency-Keys of requests under way, by door
@@ -51,7 +54,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, log: cfg.Log}, nil
+	return &Server{db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), log: cfg.Log}, nil
 }
 
 // Handler answers the public API.
@@ -142,7 +145,11 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *endpoint) answer(w http.ResponseWriter, req *request) (answer, error) {
 	if !e.trusted {
-		if err := e.server.authorize(req, e.route.access); err != nil {
+		key, err := e.server.authorize(req, e.route.access)
+		if err == nil && key != nil {
+			err = e.server.limits.admit(w.Header(), key.ID, time.Now())
+		}
+		if err != nil {
 			return answer{}, err
 		}
 	}
