@@ -2,6 +2,7 @@ package automations
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 )
@@ -17,6 +18,7 @@ type Contact struct {
 	Unsubscribed bool                       `json:"unsubscribed,omitempty"`
 	Properties   map[string]json.RawMessage `json:"properties,omitempty"`
 	Segments     []ID                       `json:"segments,omitempty"`
+	Topics       map[ID]Subscription        `json:"topics,omitempty"` // what it has chosen
 	CreatedAt    time.Time                  `json:"created_at"`
 	UpdatedAt    time.Time                  `json:"updated_at"`
 }
@@ -24,7 +26,7 @@ type Contact struct {
 // Clone copies c so that the copy can be changed alone.
 func (c *Contact) Clone() *Contact {
 	d := *c
-	d.Segments = slices.Clone(c.Segments)
+	d.Segments, d.Topics = slices.Clone(c.Segments), maps.Clone(c.Topics)
 	d.Properties = make(map[string]json.RawMessage, len(c.Properties))
 	for k, v := range c.Properties {
 		d.Properties[k] = v

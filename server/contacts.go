@@ -96,12 +96,13 @@ func (s *Server) createContact(r *request) (answer, error) {
 	}
 	c := &automations.Contact{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now, UpdatedAt: r.now}
 	var p automations.Problems
-	f.Unknown(&p, "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties", "segments", "audience_id")
+	f.Unknown(&p, "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties", "segments", "topics", "audience_id")
 	if !f.Has("email") {
 		p.Missing("", "email")
 	}
 	readContact(f, &p, c)
 	c.Segments = readSegmentIDs(r, f, &p)
+	choices := readTopicChoices(&p, f.Array(&p, "topics"))
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
@@ -110,6 +111,9 @@ func (s *Server) createContact(r *request) (answer, error) {
 			if _, err := tx.Segment(id); err != nil {
 				return orNotFound(err, "segment", id.String())
 			}
+		}
+		if err := chooseTopics(tx, c, choices); err != nil {
+			return err
 		}
 		return tx.CreateContact(c)
 	})

@@ -130,6 +130,36 @@ func TestResendClientContactsAndSegments(t *testing.T) {
 	check(t, "segments after the segment is gone", err, len(of.Data) == 0)
 }
 
+func TestResendClientTopics(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+	news, err := c.Topics.Create(&resend.CreateTopicRequest{Name: "News", DefaultSubscription: "opt_in", Description: "Once a month"})
+	check(t, "create topic", err, news.Id != "")
+	offers, err := c.Topics.Create(&resend.CreateTopicRequest{Name: "Offers", DefaultSubscription: "opt_out"})
+	check(t, "create topic", err, offers.Id != "")
+	got, err := c.Topics.Get(news.Id)
+	check(t, "get topic", err, got.Name == "News", got.Description == "Once a month", got.DefaultSubscription == "opt_in")
+	_, err = c.Topics.Update(news.Id, &resend.UpdateTopicRequest{Name: "Newsletter"})
+	check(t, "update topic", err)
+	contact, err := c.Contacts.Create(&resend.CreateContactRequest{Email: "ada@example.com", Topics: []resend.TopicSubscriptionUpdate{{Id: offers.Id, Subscription: "opt_in"}}})
+	check(t, "create contact with topics", err)
+	list, err := c.Contacts.Topics.List(contact.Id)
+	check(t, "topics of a contact", err, len(list.Data) == 2, list.Data[0].Subscription == "opt_in", list.Data[1].Name == "Newsletter", list.Data[1].Subscription == "opt_in")
+	_, err = c.Contacts.Topics.Update(&resend.UpdateContactTopicsRequest{Email: "ada@example.com", Topics: []resend.TopicSubscriptionUpdate{{Id: news.Id, Subscription: "opt_out"}}})
+	check(t, "choose", err)
+	r.do(http.MethodPatch, "/contacts/ada@example.com/topics", `[{"id":"`+offers.Id+`","subscription":"opt_out"}]`).want(200)
+	r.do(http.MethodGet, "/contacts/ada@example.com/topics", "").has("data.0.subscription", "opt_out").has("data.1.subscription", "opt_out")
+	for _, bad := range []string{`[]`, `{}`, `[{"id":"x","subscription":"opt_in"}]`, `[{"id":"` + news.Id + `"}]`, `[{"id":"` + news.Id + `","subscription":"maybe"}]`, `{"topic":[]}`} {
+		r.do(http.MethodPatch, "/contacts/ada@example.com/topics", bad).want(422)
+	}
+	r.do(http.MethodPatch, "/contacts/ada@example.com/topics", `[{"id":"2d66f2de-0d0e-4a2d-8e66-831e3522d124","subscription":"opt_in"}]`).want(404)
+	r.do(http.MethodPost, "/topics", `{"name":"x"}`).want(422).has("name", "missing_required_field")
+	r.do(http.MethodPatch, "/topics/"+news.Id, `{"default_subscription":"opt_out"}`).want(422)
+	gone, err := c.Topics.Remove(news.Id)
+	check(t, "remove topic", err, gone.Deleted)
+	r.do(http.MethodGet, "/contacts/ada@example.com/topics", "").has("data.1", nil)
+}
+
 func TestResendClientTemplatesAndKeys(t *testing.T) {
 	r := newRig(t)
 	c := resendClient(t, r)

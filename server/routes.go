@@ -94,6 +94,14 @@ func routes() []route {
 		{post, "/contacts/{id}/segments/{segment}", openSendDoor, accessFull, (*Server).addContactToSegment},
 		{del, "/contacts/{id}/segments/{segment}", openSendDoor, accessFull, (*Server).removeContactFromSegment},
 
+		{post, "/topics", openSendDoor, accessFull, (*Server).createTopic},
+		{get, "/topics", openSendDoor, accessFull, (*Server).listTopics},
+		{get, "/topics/{id}", openSendDoor, accessFull, (*Server).getTopic},
+		{patch, "/topics/{id}", openSendDoor, accessFull, (*Server).updateTopic},
+		{del, "/topics/{id}", openSendDoor, accessFull, (*Server).deleteTopic},
+		{get, "/contacts/{id}/topics", openSendDoor, accessFull, (*Server).listContactTopics},
+		{patch, "/contacts/{id}/topics", openSendDoor, accessFull, (*Server).updateContactTopics},
+
 		// Segments by their older name.
 		{post, "/audiences", openSendDoor, accessFull, (*Server).createSegment},
 		{get, "/audiences", openSendDoor, accessFull, (*Server).listSegments},

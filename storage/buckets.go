@@ -9,6 +9,7 @@ const (
 	contactEmailsBucket
 	segmentsBucket
 	segmentMembersBucket
+	topicsBucket
 	eventTypesBucket
 	eventTypeNamesBucket
 	workflowsBucket
@@ -34,7 +35,7 @@ const (
 )
 
 var bucketNames = [bucketCount]string{
-	"meta", "contacts", "contact_emails", "segments", "segment_members", "event_types", "event_type_names",
+	"meta", "contacts", "contact_emails", "segments", "segment_members", "topics", "event_types", "event_type_names",
 	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
 	"email_contents", "outbox", "sending", "templates", "template_aliases", "api_keys", "api_key_hashes",
 	"dedup", "idempotency", "erasures",

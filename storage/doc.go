@@ -27,6 +27,7 @@
 //	contact_emails    len address                    contact
 //	segments          segment                        Segment
 //	segment_members   segment contact                –
+//	topics            topic                          Topic
 //	event_types       event type                     EventType
 //	event_type_names  sha256(name)                   event type
 //	workflows         workflow                       Workflow
