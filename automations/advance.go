@@ -20,6 +20,7 @@ type World struct {
 
 	SegmentExists func(ID) bool
 	AddressTaken  func(email string) bool // by another contact
+	Suppressed    func(email string) bool
 }
 
 // Effects is what an advance wants done, in the transaction that saves the
@@ -197,6 +198,9 @@ func (a *advance) send(st *StepState, s *SendEmailAction) {
 	case a.world.Contact.Unsubscribed:
 		st.finish(StepSkipped, EdgeDefault, a.world.Now)
 		st.Error = SkippedUnsubscribed
+	case a.world.Suppressed(a.world.Contact.Email):
+		st.finish(StepSkipped, EdgeDefault, a.world.Now)
+		st.Error = SkippedSuppressed
 	default:
 		a.effects.Email = s
 		a.park(RunRunning, time.Time{})

@@ -12,6 +12,7 @@ const (
 	CancelledContactDeleted  = "contact_deleted"
 	CancelledWorkflowDeleted = "automation_deleted"
 	SkippedUnsubscribed      = "contact is unsubscribed"
+	SkippedSuppressed        = "address is suppressed"
 )
 
 // NewRun starts a run of the workflow's current revision at its trigger step,

@@ -218,3 +218,17 @@ func TestUnsubscribedContactIsSkipped(t *testing.T) {
 		}
 	})
 }
+
+func TestSuppressedAddressIsSkipped(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		id := r.automation("a", `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"m","type":"send_email","config":`+inlineMail+`},{"key":"e","type":"end","config":{}}]`, "")
+		r.do(http.MethodPost, "/suppressions", `{"email":"A@example.com","origin":"bounce"}`).want(201)
+		run := r.post("start", "a@example.com", `{"plan":"pro"}`)
+		r.run(id, run).has("status", "completed").has("step_states.m.status", "skipped").has("step_states.m.error", "address is suppressed").has("step_states.e.status", "completed")
+		// The suppression outlives the contact; its address does not.
+		r.do(http.MethodDelete, "/contacts/a@example.com", "").want(200)
+		r.do(http.MethodGet, "/suppressions", "").has("data.0.email", nil).has("data.0.origin", "bounce")
+		run = r.post("start", "a@example.com", `{"plan":"pro"}`)
+		r.run(id, run).has("step_states.m.status", "skipped")
+	})
+}

@@ -160,6 +160,31 @@ func TestResendClientTopics(t *testing.T) {
 	r.do(http.MethodGet, "/contacts/ada@example.com/topics", "").has("data.1", nil)
 }
 
+func TestResendClientSuppressions(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+	one, err := c.Suppressions.Add(&resend.AddSuppressionRequest{Email: "Ada+x@Example.com"})
+	check(t, "suppress", err, one.Id != "", one.Object == "suppression")
+	again, err := c.Suppressions.Add(&resend.AddSuppressionRequest{Email: "ada+x@example.com"})
+	check(t, "suppress again", err, again.Id == one.Id)
+	got, err := c.Suppressions.Get("ADA+x@example.com")
+	check(t, "get suppression", err, got.Id == one.Id, got.Origin == "manual", got.SourceId == nil, got.Email == "ada+x@example.com")
+	batch, err := c.Suppressions.Batch.Add(&resend.BatchAddSuppressionsRequest{Emails: []string{"b@example.com", "c@example.com", "ada+x@example.com"}})
+	check(t, "suppress many", err, len(batch.Data) == 3, batch.Data[2].Id == one.Id)
+	list, err := c.Suppressions.List(&resend.ListSuppressionsOptions{Origin: "manual"})
+	check(t, "list suppressions", err, len(list.Data) == 3)
+	list, err = c.Suppressions.List(&resend.ListSuppressionsOptions{Origin: "bounce"})
+	check(t, "list bounces", err, len(list.Data) == 0)
+	lifted, err := c.Suppressions.Batch.Remove(&resend.BatchRemoveSuppressionsRequest{Emails: []string{"b@example.com", "nobody@example.com"}})
+	check(t, "lift many", err, len(lifted.Data) == 1, lifted.Data[0].Deleted)
+	gone, err := c.Suppressions.Remove(one.Id)
+	check(t, "lift", err, gone.Deleted)
+	r.do(http.MethodPost, "/suppressions/batch/add", `{"emails":["d@example.com","nobody"]}`).want(422).has("details.0.path", "emails[1]")
+	r.do(http.MethodGet, "/suppressions/d@example.com", "").want(404)
+	r.do(http.MethodPost, "/suppressions/batch/add", `{"emails":[]}`).want(422)
+	r.do(http.MethodPost, "/suppressions", `{"email":"x@example.com","origin":"whim"}`).want(422)
+}
+
 func TestResendClientTemplatesAndKeys(t *testing.T) {
 	r := newRig(t)
 	c := resendClient(t, r)

@@ -122,6 +122,13 @@ func routes() []route {
 		{post, "/templates/{id}/publish", openSendDoor, accessFull, (*Server).publishTemplate},
 		{post, "/templates/{id}/duplicate", openSendDoor, accessFull, (*Server).duplicateTemplate},
 
+		{post, "/suppressions", openSendDoor, accessFull, (*Server).createSuppression},
+		{get, "/suppressions", openSendDoor, accessFull, (*Server).listSuppressions},
+		{post, "/suppressions/batch/add", openSendDoor, accessFull, (*Server).createSuppressions},
+		{post, "/suppressions/batch/remove", openSendDoor, accessFull, (*Server).deleteSuppressions},
+		{get, "/suppressions/{id}", openSendDoor, accessFull, (*Server).getSuppression},
+		{del, "/suppressions/{id}", openSendDoor, accessFull, (*Server).deleteSuppression},
+
 		{post, "/api-keys", openSendDoor, accessFull, (*Server).createAPIKey},
 		{get, "/api-keys", openSendDoor, accessFull, (*Server).listAPIKeys},
 		{patch, "/api-keys/{id}", openSendDoor, accessFull, (*Server).updateAPIKey},

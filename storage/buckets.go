@@ -26,6 +26,8 @@ const (
 	sendingBucket
 	templatesBucket
 	templateAliasesBucket
+	suppressionsBucket
+	suppressionHashesBucket
 	apiKeysBucket
 	apiKeyHashesBucket
 	dedupBucket
@@ -37,7 +39,7 @@ const (
 var bucketNames = [bucketCount]string{
 	"meta", "contacts", "contact_emails", "segments", "segment_members", "topics", "event_types", "event_type_names",
 	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
-	"email_contents", "outbox", "sending", "templates", "template_aliases", "api_keys", "api_key_hashes",
+	"email_contents", "outbox", "sending", "templates", "template_aliases", "suppressions", "suppression_hashes", "api_keys", "api_key_hashes",
 	"dedup", "idempotency", "erasures",
 }
 

@@ -44,6 +44,8 @@
 //	sending           email                          –          a mail in the hands of a worker
 //	templates         template                       Template
 //	template_aliases  sha256(alias)                  template
+//	suppressions      suppression                    Suppression
+//	suppression_hashes  hmac(address)                suppression
 //	api_keys          api key                        APIKey
 //	api_key_hashes    sha256(token)                  api key
 //	dedup             tier slot / hmac               delivery, accepted at, window end

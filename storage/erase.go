@@ -46,7 +46,7 @@ func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
 		return false, err
 	}
 	if of.Stage == len(eraseStages) {
-		if err := tx.dropAnswersNaming(of.Email); err != nil {
+		if err := errors.Join(tx.dropAnswersNaming(of.Email), tx.eraseSuppressed(of.Email)); err != nil {
 			return false, err
 		}
 		return true, tx.delete(erasuresBucket, key)

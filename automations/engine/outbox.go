@@ -205,6 +205,8 @@ func refusal(tx *storage.Tx, email *automations.Email) (string, error) {
 		return "", err
 	case c.Unsubscribed:
 		return automations.SkippedUnsubscribed, nil
+	case tx.Suppressed(email.To):
+		return automations.SkippedSuppressed, nil
 	}
 	return "", nil
 }

@@ -122,6 +122,7 @@ func (t *turn) load() (err error) {
 	t.world = automations.World{
 		Now:           t.now,
 		SegmentExists: func(id automations.ID) bool { _, err := t.tx.Segment(id); return err == nil },
+		Suppressed:    t.tx.Suppressed,
 		AddressTaken:  func(email string) bool { _, err := t.tx.ContactID(email); return err == nil },
 	}
 	if t.world.Trigger, err = t.tx.Delivery(t.row.TriggerEventID); err != nil {
