@@ -52,3 +52,52 @@ type Segment struct {
 	Name      string    `json:"name"`
 	CreatedAt time.Time `json:"created_at"`
 }
+
+// ContactProperty declares a property of contacts: its type, and what mail
+// says for contacts that do not have it. Properties need not be declared.
+type ContactProperty struct {
+	ID        ID              `json:"id"`
+	Key       string          `json:"key"`                // [A-Za-z0-9_]{1,50}; unique, never changes
+	Type      string          `json:"type"`               // string or number; never changes
+	Fallback  json.RawMessage `json:"fallback,omitempty"` // of the type; nil for none
+	CreatedAt time.Time       `json:"created_at"`
+}
+
+// Check notes in p when a value is not of the property's type.
+func (cp *ContactProperty) Check(p *Problems, path string, value json.RawMessage) {
+	isText := isKind(value, '"')
+	switch {
+	case cp.Type == "number" && !isNumber(string(value)):
+		p.Add("contact_property_type_mismatch", path, "%s must be a number", path)
+	case cp.Type == "string" && !isText:
+		p.Add("contact_property_type_mismatch", path, "%s must be a string", path)
+	}
+}
+
+// ReadContactProperty reads the declaration of a property.
+func ReadContactProperty(f Fields, p *Problems) *ContactProperty {
+	f.Unknown(p, "key", "type", "fallback_value", "fallbackValue")
+	cp := &ContactProperty{Key: f.String(p, "key"), Type: f.String(p, "type")}
+	for _, name := range []string{"key", "type"} {
+		if !f.Has(name) {
+			p.Missing("", name)
+		}
+	}
+	if f.Has("key") && !variableKey.MatchString(cp.Key) {
+		p.Add("", "key", "a key has 1 to 50 letters, digits and underscores")
+	}
+	if f.Has("type") && cp.Type != "string" && cp.Type != "number" {
+		p.Add("", "type", "type must be string or number")
+	}
+	cp.ReadFallback(f, p)
+	return cp
+}
+
+// ReadFallback reads fallback_value; null and nothing are none.
+func (cp *ContactProperty) ReadFallback(f Fields, p *Problems) {
+	cp.Fallback = nil
+	if raw := f.Raw("fallback_value", "fallbackValue"); raw != nil {
+		cp.Fallback = CompactJSON(raw)
+		cp.Check(p, "fallback_value", cp.Fallback)
+	}
+}

@@ -112,6 +112,9 @@ func (s *Server) createContact(r *request) (answer, error) {
 				return orNotFound(err, "segment", id.String())
 			}
 		}
+		if err := checkProperties(tx, c); err != nil {
+			return err
+		}
 		if err := chooseTopics(tx, c, choices); err != nil {
 			return err
 		}
@@ -220,6 +223,9 @@ func (s *Server) updateContact(r *request) (answer, error) {
 		}
 		readContact(f, &p, c)
 		if err := p.Err(); err != nil {
+			return err
+		}
+		if err := checkProperties(tx, c); err != nil {
 			return err
 		}
 		c.UpdatedAt = r.now

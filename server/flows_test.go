@@ -7,6 +7,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
 )
 
 // post sends an event at OpenSend's door and lets everything that follows at
@@ -230,5 +233,25 @@ func TestSuppressedAddressIsSkipped(t *testing.T) {
 		r.do(http.MethodGet, "/suppressions", "").has("data.0.email", nil).has("data.0.origin", "bounce")
 		run = r.post("start", "a@example.com", `{"plan":"pro"}`)
 		r.run(id, run).has("step_states.m.status", "skipped")
+	})
+}
+
+func TestPropertyFallbackInMail(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		id := r.automation("a", `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"m","type":"send_email","config":{"subject":"{{contact.properties.plan}}","text":"{{contact.custom_properties.plan}}"}}]`, "")
+		run := r.post("start", "a@example.com", `{}`)
+		r.run(id, run).has("status", "failed")
+		r.do(http.MethodPost, "/contact-properties", `{"key":"plan","type":"string","fallback_value":"free"}`).want(201)
+		run = r.post("start", "a@example.com", `{}`)
+		r.run(id, run).has("status", "completed")
+		email := r.run(id, run).text("step_states.m.output.email_id")
+		emailID, _ := automations.ParseID(email)
+		r.db.View(func(tx *storage.Tx) error {
+			row, err := tx.Email(emailID)
+			if err != nil || row.Subject != "free" {
+				t.Errorf("%+v %v", row, err)
+			}
+			return nil
+		})
 	})
 }

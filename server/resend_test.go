@@ -160,6 +160,34 @@ func TestResendClientTopics(t *testing.T) {
 	r.do(http.MethodGet, "/contacts/ada@example.com/topics", "").has("data.1", nil)
 }
 
+func TestResendClientContactProperties(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+	plan, err := c.Contacts.Properties.Create(&resend.CreateContactPropertyRequest{Key: "plan", Type: "string", FallbackValue: "free"})
+	check(t, "declare", err, plan.Id != "", plan.Object == "contact_property")
+	seats, err := c.Contacts.Properties.Create(&resend.CreateContactPropertyRequest{Key: "seats", Type: "number"})
+	check(t, "declare", err, seats.Id != "")
+	got, err := c.Contacts.Properties.Get(plan.Id)
+	check(t, "get declaration", err, got.Key == "plan", got.Type == "string", got.FallbackValue == "free")
+	_, err = c.Contacts.Properties.Update(&resend.UpdateContactPropertyRequest{Id: seats.Id, FallbackValue: 1})
+	check(t, "change fallback", err)
+	list, err := c.Contacts.Properties.List()
+	check(t, "list declarations", err, len(list.Data) == 2, list.Data[0].FallbackValue == 1.0)
+	r.do(http.MethodPost, "/contacts", `{"email":"a@example.com","properties":{"plan":7,"seats":"x","other":[]}}`).want(422).
+		has("code", "contact_property_type_mismatch").has("details.0.path", "properties.plan").has("details.1.path", "properties.seats")
+	r.do(http.MethodPost, "/contacts", `{"email":"a@example.com","properties":{"plan":"pro","seats":2}}`).want(201)
+	r.do(http.MethodPatch, "/contacts/a@example.com", `{"properties":{"seats":"x"}}`).want(422)
+	for _, bad := range []string{`{"key":"plan","type":"number"}`, `{"key":"a b","type":"string"}`, `{"key":"x"}`, `{"key":"x","type":"date"}`, `{"key":"x","type":"number","fallback_value":"1"}`} {
+		if a := r.do(http.MethodPost, "/contact-properties", bad); a.status != 422 && a.status != 409 {
+			t.Errorf("%s: %d %s", bad, a.status, a.raw)
+		}
+	}
+	r.do(http.MethodPatch, "/contact-properties/plan", `{"type":"number"}`).want(422)
+	gone, err := c.Contacts.Properties.Remove(plan.Id)
+	check(t, "remove declaration", err, gone.Deleted)
+	r.do(http.MethodGet, "/contacts/a@example.com", "").has("properties.plan", "pro")
+}
+
 func TestResendClientSuppressions(t *testing.T) {
 	r := newRig(t)
 	c := resendClient(t, r)

@@ -102,6 +102,12 @@ func routes() []route {
 		{get, "/contacts/{id}/topics", openSendDoor, accessFull, (*Server).listContactTopics},
 		{patch, "/contacts/{id}/topics", openSendDoor, accessFull, (*Server).updateContactTopics},
 
+		{post, "/contact-properties", openSendDoor, accessFull, (*Server).createContactProperty},
+		{get, "/contact-properties", openSendDoor, accessFull, (*Server).listContactProperties},
+		{get, "/contact-properties/{id}", openSendDoor, accessFull, (*Server).getContactProperty},
+		{patch, "/contact-properties/{id}", openSendDoor, accessFull, (*Server).updateContactProperty},
+		{del, "/contact-properties/{id}", openSendDoor, accessFull, (*Server).deleteContactProperty},
+
 		// Segments by their older name.
 		{post, "/audiences", openSendDoor, accessFull, (*Server).createSegment},
 		{get, "/audiences", openSendDoor, accessFull, (*Server).listSegments},

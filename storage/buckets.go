@@ -10,6 +10,8 @@ const (
 	segmentsBucket
 	segmentMembersBucket
 	topicsBucket
+	contactPropertiesBucket
+	contactPropertyKeysBucket
 	eventTypesBucket
 	eventTypeNamesBucket
 	workflowsBucket
@@ -37,7 +39,7 @@ const (
 )
 
 var bucketNames = [bucketCount]string{
-	"meta", "contacts", "contact_emails", "segments", "segment_members", "topics", "event_types", "event_type_names",
+	"meta", "contacts", "contact_emails", "segments", "segment_members", "topics", "contact_properties", "contact_property_keys", "event_types", "event_type_names",
 	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
 	"email_contents", "outbox", "sending", "templates", "template_aliases", "suppressions", "suppression_hashes", "api_keys", "api_key_hashes",
 	"dedup", "idempotency", "erasures",

@@ -28,6 +28,8 @@
 //	segments          segment                        Segment
 //	segment_members   segment contact                –
 //	topics            topic                          Topic
+//	contact_properties  property                     ContactProperty
+//	contact_property_keys  sha256(key)               property
 //	event_types       event type                     EventType
 //	event_type_names  sha256(name)                   event type
 //	workflows         workflow                       Workflow

@@ -137,7 +137,8 @@ func (t *turn) contentOf(action *automations.SendEmailAction) (*template, error)
 }
 
 // variables resolves the names in a template: what the step sets, the reserved
-// names, the run's scope, and last the fallback the template declares.
+// names, the run's scope, and last the fallbacks that the template and the
+// declaration of a property give.
 func (t *turn) variables(tmpl *template, action *automations.SendEmailAction) func(string) (any, bool) {
 	scope := automations.RunScope(t.row.Run, t.world.Trigger, t.world.Contact)
 	return func(name string) (any, bool) {
@@ -157,8 +158,25 @@ func (t *turn) variables(tmpl *template, action *automations.SendEmailAction) fu
 		if v, ok := scope.Lookup(name); ok && v != nil {
 			return v, true
 		}
-		return present(tmpl.fallbacks[name])
+		if value, ok := present(tmpl.fallbacks[name]); ok {
+			return value, true
+		}
+		return present(t.propertyFallback(name))
 	}
+}
+
+// propertyFallback is what the declaration of a contact's property says for
+// contacts without it.
+func (t *turn) propertyFallback(path string) json.RawMessage {
+	key, ok := strings.CutPrefix(strings.Replace(path, "contact.custom_properties.", "contact.properties.", 1), "contact.properties.")
+	if !ok {
+		return nil
+	}
+	declared, err := t.tx.ContactPropertyByKey(key)
+	if err != nil {
+		return nil
+	}
+	return declared.Fallback
 }
 
 // present decodes a value; nothing and null are absent.
