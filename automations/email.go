@@ -20,6 +20,11 @@ const (
 	EmailCaptured    EmailStatus = "captured"    // kept in the file; nothing left the machine
 )
 
+// EmailStatuses lists every EmailStatus.
+func EmailStatuses() []EmailStatus {
+	return []EmailStatus{EmailQueued, EmailSending, EmailSent, EmailFailed, EmailSuppressed, EmailUnconfirmed, EmailCaptured}
+}
+
 // Email is one mail of a run, without its content.
 type Email struct {
 	ID            ID          `json:"id"`

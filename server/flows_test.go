@@ -7,9 +7,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/opensend/opensend/automations"
-	"github.com/opensend/opensend/storage"
 )
 
 // post sends an event at OpenSend's door and lets everything that follows at
@@ -244,14 +241,15 @@ func TestPropertyFallbackInMail(t *testing.T) {
 		r.do(http.MethodPost, "/contact-properties", `{"key":"plan","type":"string","fallback_value":"free"}`).want(201)
 		run = r.post("start", "a@example.com", `{}`)
 		r.run(id, run).has("status", "completed")
-		email := r.run(id, run).text("step_states.m.output.email_id")
-		emailID, _ := automations.ParseID(email)
-		r.db.View(func(tx *storage.Tx) error {
-			row, err := tx.Email(emailID)
-			if err != nil || row.Subject != "free" {
-				t.Errorf("%+v %v", row, err)
-			}
-			return nil
-		})
+		email := r.do(http.MethodGet, "/emails/"+r.run(id, run).text("step_states.m.output.email_id"), "").want(200)
+		email.has("subject", "free").has("text", "free").has("html", nil).has("status", "captured").has("last_event", "sent").has("to.0", "a@example.com").has("run_id", run.text("automation_runs.0.id"))
+		if headers := fmt.Sprint(email.at("headers")); !strings.Contains(headers, "Subject: free") {
+			t.Errorf("headers %s", headers)
+		}
+		r.do(http.MethodGet, "/emails?status=captured", "").has("data.0.id", email.text("id")).has("data.0.html", nil)
+		r.do(http.MethodGet, "/emails?status=failed", "").has("data.0", nil)
+		r.do(http.MethodGet, "/emails?status=lost", "").want(422)
+		r.do(http.MethodDelete, "/contacts/a@example.com", "").want(200)
+		r.do(http.MethodGet, "/emails/"+email.text("id"), "").want(200).has("to.0", nil).has("text", nil).has("subject", "")
 	})
 }

@@ -130,6 +130,22 @@ func TestResendClientContactsAndSegments(t *testing.T) {
 	check(t, "segments after the segment is gone", err, len(of.Data) == 0)
 }
 
+func TestResendClientReadsMail(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+	r.automation("a", `[{"key":"t","type":"trigger","config":{"event_name":"go"}},{"key":"m","type":"send_email","config":{"subject":"Hi","html":"<p>Hi</p>"}}]`, "")
+	_, err := c.Events.Send(&resend.SendEventRequest{Event: "go", Email: "ada@example.com"})
+	check(t, "send event", err)
+	var list resend.ListEmailsResponse
+	for len(list.Data) == 0 { // the run goes on behind the answer
+		list, err = c.Emails.List()
+		check(t, "list mail", err)
+	}
+	check(t, "the listed mail", nil, list.Data[0].Subject == "Hi", list.Data[0].To[0] == "ada@example.com")
+	got, err := c.Emails.Get(list.Data[0].Id)
+	check(t, "get mail", err, got.Html == "<p>Hi</p>", got.Subject == "Hi", got.LastEvent != "")
+}
+
 func TestResendClientTopics(t *testing.T) {
 	r := newRig(t)
 	c := resendClient(t, r)

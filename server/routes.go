@@ -128,6 +128,9 @@ func routes() []route {
 		{post, "/templates/{id}/publish", openSendDoor, accessFull, (*Server).publishTemplate},
 		{post, "/templates/{id}/duplicate", openSendDoor, accessFull, (*Server).duplicateTemplate},
 
+		{get, "/emails", openSendDoor, accessFull, (*Server).listEmails},
+		{get, "/emails/{id}", openSendDoor, accessFull, (*Server).getEmail},
+
 		{post, "/suppressions", openSendDoor, accessFull, (*Server).createSuppression},
 		{get, "/suppressions", openSendDoor, accessFull, (*Server).listSuppressions},
 		{post, "/suppressions/batch/add", openSendDoor, accessFull, (*Server).createSuppressions},

@@ -283,10 +283,7 @@ func readEmail(tx *storage.Tx, r *http.Request) (*emailPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	page.View = mail.View{HTML: content.HTML, Text: content.Text}
-	if content.Message != nil {
-		page.View, err = mail.ParseView(content.Message)
-	}
+	page.View, err = mail.ViewOf(content.HTML, content.Text, content.Message)
 	return page, err
 }
 

@@ -193,6 +193,15 @@ type View struct {
 	HTML   string
 }
 
+// ViewOf takes apart a message, or what is to become one when there is none
+// yet.
+func ViewOf(html, text string, message []byte) (View, error) {
+	if message == nil {
+		return View{HTML: html, Text: text}, nil
+	}
+	return ParseView(message)
+}
+
 // ParseView takes a message apart.
 func ParseView(raw []byte) (View, error) {
 	entity, err := message.Read(bytes.NewReader(raw))

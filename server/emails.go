@@ -1,0 +1,111 @@
+package server
+
+import (
+	"errors"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
+)
+
+// wireEmail is a mail in lists.
+type wireEmail struct {
+	Object       string                  `json:"object"`
+	ID           automations.ID          `json:"id"`
+	Status       automations.EmailStatus `json:"status"`
+	LastEvent    string                  `json:"last_event"` // the status in Resend's words
+	From         string                  `json:"from"`
+	To           []string                `json:"to"` // empty once its contact was erased
+	CC           []string                `json:"cc"`
+	BCC          []string                `json:"bcc"`
+	ReplyTo      []string                `json:"reply_to"`
+	Subject      string                  `json:"subject"`
+	MessageID    string                  `json:"message_id"`
+	AutomationID *automations.ID         `json:"automation_id"`
+	RunID        *automations.ID         `json:"run_id"`
+	StepKey      *string                 `json:"step_key"`
+	ContactID    *automations.ID         `json:"contact_id"`
+	Attempts     int                     `json:"attempts"`
+	LastError    *string                 `json:"last_error"`
+	ScheduledAt  wireTime                `json:"scheduled_at"` // when a queued mail is tried next
+	SentAt       wireTime                `json:"sent_at"`
+	CreatedAt    wireTime                `json:"created_at"`
+}
+
+func renderEmail(e *automations.Email) wireEmail {
+	w := wireEmail{
+		Object: "email", ID: e.ID, Status: e.Status, LastEvent: lastEvent(e.Status), From: e.From, To: []string{}, CC: []string{}, BCC: []string{},
+		ReplyTo: e.ReplyTo, Subject: e.Subject, MessageID: e.MessageID, AutomationID: idOrNull(e.Run.WorkflowID), RunID: idOrNull(e.Run.RunID),
+		StepKey: orNull(e.StepKey), ContactID: idOrNull(e.ContactID), Attempts: e.Attempts, LastError: orNull(e.LastError),
+		SentAt: wireTime(e.SentAt), CreatedAt: wireTime(e.CreatedAt),
+	}
+	if e.To != "" {
+		w.To = []string{e.To}
+	}
+	if w.ReplyTo == nil {
+		w.ReplyTo = []string{}
+	}
+	if e.Status == automations.EmailQueued {
+		w.ScheduledAt = wireTime(e.NextAttemptAt)
+	}
+	return w
+}
+
+// lastEvent puts a status into one of the words that Resend's clients know.
+func lastEvent(s automations.EmailStatus) string {
+	switch s {
+	case automations.EmailSending, automations.EmailUnconfirmed:
+		return "queued"
+	case automations.EmailCaptured:
+		return "sent"
+	}
+	return string(s)
+}
+
+// wireEmailDetail is a mail by itself.
+type wireEmailDetail struct {
+	wireEmail
+	HTML    *string  `json:"html"`
+	Text    *string  `json:"text"`
+	Headers []string `json:"headers"` // as they left; empty before the first attempt
+}
+
+// listEmails lists mail, filtered by status.
+func (s *Server) listEmails(r *request) (answer, error) {
+	var p automations.Problems
+	status := automations.EmailStatus(r.URL.Query().Get("status"))
+	oneOf(&p, "status", status, automations.EmailStatuses())
+	if err := p.Err(); err != nil {
+		return answer{}, err
+	}
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Email, bool, error) {
+		return tx.Emails(page, func(e *automations.Email) bool { return status == "" || e.Status == status })
+	}, renderEmail)
+}
+
+func (s *Server) getEmail(r *request) (answer, error) {
+	id, err := r.pathID("id", "email")
+	if err != nil {
+		return answer{}, err
+	}
+	return respondOne(r, func(tx *storage.Tx) (wireEmailDetail, error) {
+		row, err := tx.Email(id)
+		if err != nil {
+			return wireEmailDetail{}, orNotFound(err, "email", id.String())
+		}
+		detail := wireEmailDetail{wireEmail: renderEmail(row.Email), Headers: []string{}}
+		content, err := tx.EmailContent(id)
+		if errors.Is(err, storage.ErrNotFound) {
+			return detail, nil // erased with its contact
+		}
+		if err != nil {
+			return detail, err
+		}
+		view, err := mail.ViewOf(content.HTML, content.Text, content.Message)
+		detail.HTML, detail.Text = orNull(view.HTML), orNull(view.Text)
+		if view.Header != nil {
+			detail.Headers = view.Header
+		}
+		return detail, err
+	}, func(d wireEmailDetail) wireEmailDetail { return d })
+}
