@@ -2,7 +2,10 @@ package automations
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
+
+	"github.com/opensend/opensend/automations/mail"
 )
 
 // EmailStatus is where a mail stands.
@@ -18,29 +21,36 @@ const (
 	EmailSuppressed  EmailStatus = "suppressed"  // the contact must not be written to
 	EmailUnconfirmed EmailStatus = "unconfirmed" // the server may have taken it: it did not say
 	EmailCaptured    EmailStatus = "captured"    // kept in the file; nothing left the machine
+	EmailCancelled   EmailStatus = "cancelled"   // taken back before it was due
 )
 
 // EmailStatuses lists every EmailStatus.
 func EmailStatuses() []EmailStatus {
-	return []EmailStatus{EmailQueued, EmailSending, EmailSent, EmailFailed, EmailSuppressed, EmailUnconfirmed, EmailCaptured}
+	return []EmailStatus{EmailQueued, EmailSending, EmailSent, EmailFailed, EmailSuppressed, EmailUnconfirmed, EmailCaptured, EmailCancelled}
 }
 
-// Email is one mail of a run, without its content.
+// Email is one mail, without its content: of a run, or asked for over the API.
 type Email struct {
 	ID            ID          `json:"id"`
 	Status        EmailStatus `json:"status"`
-	Run           RunRef      `json:"run"`
-	StepKey       string      `json:"step_key"`
-	Visit         int         `json:"visit"` // of the step: (run, step, visit) has one mail
-	ContactID     ID          `json:"contact_id"`
+	Run           RunRef      `json:"run,omitzero"` // zero for mail asked for over the API
+	StepKey       string      `json:"step_key,omitempty"`
+	Visit         int         `json:"visit,omitempty"` // of the step: (run, step, visit) has one mail
+	ContactID     ID          `json:"contact_id,omitzero"`
 	TemplateID    ID          `json:"template_id,omitzero"`
+	TopicID       ID          `json:"topic_id,omitzero"` // who has opted out of it gets nothing
 	From          string      `json:"from"`
-	To            string      `json:"to"`
+	To            []string    `json:"to"`
+	CC            []string    `json:"cc,omitempty"`
+	BCC           []string    `json:"bcc,omitempty"`
 	ReplyTo       []string    `json:"reply_to,omitempty"`
 	Subject       string      `json:"subject"`
+	Tags          []Tag       `json:"tags,omitempty"`
 	MessageID     string      `json:"message_id"` // without angle brackets; the same for every attempt
 	Attempts      int         `json:"attempts,omitempty"`
+	ScheduledAt   time.Time   `json:"scheduled_at,omitzero"` // when it was asked to leave, if later
 	NextAttemptAt time.Time   `json:"next_attempt_at,omitzero"`
+	Settled       []Settled   `json:"settled,omitempty"`    // recipients whose fate differs from the others'
 	LastError     string      `json:"last_error,omitempty"` // in the mail server's own words
 	LastReply     string      `json:"last_reply,omitempty"` // of the server that took it
 	CreatedAt     time.Time   `json:"created_at"`
@@ -48,13 +58,55 @@ type Email struct {
 	UpdatedAt     time.Time   `json:"updated_at"`
 }
 
+// Settled is what became of one recipient of a mail with several.
+type Settled struct {
+	Address string      `json:"address"`
+	Status  EmailStatus `json:"status"` // sent, failed or suppressed
+	Reason  string      `json:"reason,omitempty"`
+}
+
+// Recipients are the addresses that are still to get the mail, without names
+// and each once.
+func (e *Email) Recipients() (open []string) {
+	for _, list := range [][]string{e.To, e.CC, e.BCC} {
+		for _, text := range list {
+			address, err := mail.ParseAddress(text)
+			settled := slices.ContainsFunc(e.Settled, func(s Settled) bool { return s.Address == address.Addr })
+			if err == nil && !settled && !slices.Contains(open, address.Addr) {
+				open = append(open, address.Addr)
+			}
+		}
+	}
+	return open
+}
+
+// Names reports whether the mail is for the address, given as its identity.
+func (e *Email) Names(identity string) bool {
+	for _, list := range [][]string{e.To, e.CC, e.BCC} {
+		for _, text := range list {
+			if address, err := mail.ParseAddress(text); err == nil && address.Addr == identity {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Tag is a word that the caller gave a mail, for its own use.
+type Tag struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 // EmailContent is the body of an Email: what was rendered until the first
 // attempt composes the message, from then on the message alone, so that every
 // attempt sends the same bytes.
 type EmailContent struct {
-	HTML    string `json:"html,omitempty"`
-	Text    string `json:"text,omitempty"`
-	Message []byte `json:"message,omitempty"` // RFC 5322
+	HTML        string            `json:"html,omitempty"`
+	Text        string            `json:"text,omitempty"`
+	Headers     []mail.Header     `json:"headers,omitempty"`
+	Attachments []mail.Attachment `json:"attachments,omitempty"`
+	Message     []byte            `json:"message,omitempty"` // RFC 5322
 }
 
 // Template is stored content for mail. Draft is what an author edits, and

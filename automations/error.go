@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind classes an Error by what the reader can do about it. Each dialect of
@@ -32,10 +33,11 @@ const (
 // is not an *Error is internal and never leaves the program.
 type Error struct {
 	Kind    Kind
-	Code    string   // the exact case, such as "event_name_taken"; empty where the kind says it all
-	Field   string   // path of the offending field, such as "payload.meta.source"; may be empty
-	Msg     string   // one sentence that says what to do
-	Details []Detail // every problem found, the first of them repeated in Field and Msg
+	Code    string        // the exact case, such as "event_name_taken"; empty where the kind says it all
+	Field   string        // path of the offending field, such as "payload.meta.source"; may be empty
+	Msg     string        // one sentence that says what to do
+	Details []Detail      // every problem found, the first of them repeated in Field and Msg
+	Wait    time.Duration // of KindRateLimited and KindUnavailable: when to try again; zero is in a moment
 }
 
 // Detail is one problem of several found in the same input.

@@ -13,6 +13,7 @@ const (
 	CancelledWorkflowDeleted = "automation_deleted"
 	SkippedUnsubscribed      = "contact is unsubscribed"
 	SkippedSuppressed        = "address is suppressed"
+	SkippedTopic             = "contact does not want mail of this topic"
 )
 
 // NewRun starts a run of the workflow's current revision at its trigger step,

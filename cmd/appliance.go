@@ -50,6 +50,7 @@ func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
 func (ap *appliance) build() (err error) {
 	config := engine.Config{
 		DB: ap.db, From: ap.cfg.Mail.From, RetryFor: ap.cfg.Mail.RetryFor, Workers: ap.cfg.Mail.Workers,
+		EmailsPerDay: ap.cfg.Limits.EmailsPerDay, EmailsPerMonth: ap.cfg.Limits.EmailsPerMonth,
 		ResendUnconfirmed: ap.cfg.Mail.OnUnconfirmed == "resend", Log: ap.log,
 	}
 	if smtp := ap.cfg.sender(); smtp != nil {

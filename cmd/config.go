@@ -34,6 +34,8 @@ type LimitsConfig struct {
 	Connections int   `mapstructure:"connections"` // open at once
 	// RequestsPerSecond is what each API key may make; zero is no limit.
 	RequestsPerSecond int `mapstructure:"requests_per_second"`
+	EmailsPerDay      int `mapstructure:"emails_per_day"`   // in UTC; zero is no limit
+	EmailsPerMonth    int `mapstructure:"emails_per_month"` // calendar month in UTC; zero is no limit
 }
 
 // MailConfig says how mail is sent, whatever the transport.
@@ -178,6 +180,8 @@ func (c *Config) check() error {
 		within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20),
 		within("limits.connections", c.Limits.Connections, 1, 100_000),
 		within("limits.requests_per_second", c.Limits.RequestsPerSecond, 0, 1_000_000),
+		within("limits.emails_per_day", c.Limits.EmailsPerDay, 0, 1_000_000_000),
+		within("limits.emails_per_month", c.Limits.EmailsPerMonth, 0, 1_000_000_000),
 		within("mail.workers", c.Mail.Workers, 1, 64),
 		within("mail.retry_for", c.Mail.RetryFor, time.Minute, 30*24*time.Hour),
 		within("smtp.port", c.SMTP.Port, 1, 65535),

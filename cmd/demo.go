@@ -262,7 +262,7 @@ func (d *demonstration) printMail(tx *storage.Tx, output json.RawMessage) error 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.stdout, "      | From:    %s\n      | To:      %s\n      | Subject: %s\n      |\n", email.From, email.To, email.Subject)
+	fmt.Fprintf(d.stdout, "      | From:    %s\n      | To:      %s\n      | Subject: %s\n      |\n", email.From, strings.Join(email.To, ", "), email.Subject)
 	for line := range strings.SplitSeq(strings.TrimSpace(view.Text), "\n") {
 		fmt.Fprintln(d.stdout, strings.TrimRight("      | "+line, " \r"))
 	}

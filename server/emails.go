@@ -20,6 +20,9 @@ type wireEmail struct {
 	BCC          []string                `json:"bcc"`
 	ReplyTo      []string                `json:"reply_to"`
 	Subject      string                  `json:"subject"`
+	Tags         []automations.Tag       `json:"tags"`
+	TopicID      *automations.ID         `json:"topic_id"`
+	Recipients   []automations.Settled   `json:"recipients"` // those whose fate differs from the mail's
 	MessageID    string                  `json:"message_id"`
 	AutomationID *automations.ID         `json:"automation_id"`
 	RunID        *automations.ID         `json:"run_id"`
@@ -34,21 +37,23 @@ type wireEmail struct {
 
 func renderEmail(e *automations.Email) wireEmail {
 	w := wireEmail{
-		Object: "email", ID: e.ID, Status: e.Status, LastEvent: lastEvent(e.Status), From: e.From, To: []string{}, CC: []string{}, BCC: []string{},
-		ReplyTo: e.ReplyTo, Subject: e.Subject, MessageID: e.MessageID, AutomationID: idOrNull(e.Run.WorkflowID), RunID: idOrNull(e.Run.RunID),
+		Object: "email", ID: e.ID, Status: e.Status, LastEvent: lastEvent(e.Status), From: e.From, To: orEmpty(e.To), CC: orEmpty(e.CC), BCC: orEmpty(e.BCC),
+		ReplyTo: orEmpty(e.ReplyTo), Subject: e.Subject, Tags: orEmpty(e.Tags), TopicID: idOrNull(e.TopicID), Recipients: orEmpty(e.Settled), MessageID: e.MessageID, AutomationID: idOrNull(e.Run.WorkflowID), RunID: idOrNull(e.Run.RunID),
 		StepKey: orNull(e.StepKey), ContactID: idOrNull(e.ContactID), Attempts: e.Attempts, LastError: orNull(e.LastError),
 		SentAt: wireTime(e.SentAt), CreatedAt: wireTime(e.CreatedAt),
-	}
-	if e.To != "" {
-		w.To = []string{e.To}
-	}
-	if w.ReplyTo == nil {
-		w.ReplyTo = []string{}
 	}
 	if e.Status == automations.EmailQueued {
 		w.ScheduledAt = wireTime(e.NextAttemptAt)
 	}
 	return w
+}
+
+// orEmpty is an empty list instead of none.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 // lastEvent puts a status into one of the words that Resend's clients know.
@@ -58,6 +63,8 @@ func lastEvent(s automations.EmailStatus) string {
 		return "queued"
 	case automations.EmailCaptured:
 		return "sent"
+	case automations.EmailCancelled:
+		return "canceled"
 	}
 	return string(s)
 }
@@ -108,4 +115,44 @@ func (s *Server) getEmail(r *request) (answer, error) {
 		}
 		return detail, err
 	}, func(d wireEmailDetail) wireEmailDetail { return d })
+}
+
+// updateEmail moves a mail that is still to leave to another time.
+func (s *Server) updateEmail(r *request) (answer, error) {
+	id, err := r.pathID("id", "email")
+	if err != nil {
+		return answer{}, err
+	}
+	f, err := r.fields()
+	if err != nil {
+		return answer{}, err
+	}
+	var p automations.Problems
+	f.Unknown(&p, "id", "scheduled_at", "scheduledAt")
+	if f.Raw("scheduled_at", "scheduledAt") == nil {
+		p.Missing("", "scheduled_at")
+	}
+	at := readSchedule(f, &p, r.now)
+	if err := p.Err(); err != nil {
+		return answer{}, err
+	}
+	changed, err := s.engine.RescheduleEmail(id, at)
+	return changedEmail(id, changed, err)
+}
+
+// cancelEmail takes back a mail that is still to leave.
+func (s *Server) cancelEmail(r *request) (answer, error) {
+	id, err := r.pathID("id", "email")
+	if err != nil {
+		return answer{}, err
+	}
+	changed, err := s.engine.CancelEmail(id)
+	return changedEmail(id, changed, err)
+}
+
+func changedEmail(id automations.ID, e *automations.Email, err error) (answer, error) {
+	if err != nil {
+		return answer{}, orNotFound(err, "email", id.String())
+	}
+	return ok(renderEmail(e))
 }

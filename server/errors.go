@@ -1,14 +1,20 @@
 package server
 
 import (
+	"cmp"
 	"errors"
+	"math"
 	"net/http"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/opensend/opensend/automations"
 )
 
-// retryAfter is how many seconds a caller should wait after 429 and 503.
-const retryAfter = "1"
+// retryAfter is how long a caller should wait after 429 and 503 unless the
+// error says.
+const retryAfter = time.Second
 
 // family is the status and the word that clients switch on, by kind. It is the
 // one table from errors to statuses at the OpenSend door.
@@ -31,6 +37,9 @@ var family = map[automations.Kind]struct {
 	automations.KindRateLimited:    {http.StatusTooManyRequests, "rate_limit_exceeded"},
 	automations.KindUnavailable:    {http.StatusServiceUnavailable, "unavailable"},
 }
+
+// ownFamily are the codes that clients switch on by themselves.
+var ownFamily = []string{missingKey, "daily_quota_exceeded", "monthly_quota_exceeded"}
 
 // wireError is the error body that OpenSend's and Resend's clients read.
 type wireError struct {
@@ -59,15 +68,15 @@ func openSendErrors(r *request, err error) answer {
 	if !ok {
 		f.status, f.name = http.StatusInternalServerError, "internal_server_error"
 	}
-	if e.Code == missingKey {
-		f.name = missingKey
+	if slices.Contains(ownFamily, e.Code) {
+		f.name = e.Code
 	}
 	f.status = keyStatus(r, e.Code, f.status)
 	body := wireError{StatusCode: f.status, Name: f.name, Code: e.Code, Message: e.Msg, Error: e.Msg, Details: e.Details}
 	if body.Code == "" {
 		body.Code = f.name
 	}
-	return answer{status: f.status, body: body, header: backOff(f.status)}
+	return answer{status: f.status, body: body, header: backOff(f.status, e)}
 }
 
 // mailDiverError is the error body of MailDiver: validation errors have the
@@ -105,12 +114,12 @@ func mailDiverErrors(_ *request, err error) answer {
 	case body.Code == "":
 		body.Code = f.name
 	}
-	return answer{status: f.status, body: body, header: backOff(f.status)}
+	return answer{status: f.status, body: body, header: backOff(f.status, e)}
 }
 
-func backOff(status int) map[string]string {
+func backOff(status int, e *automations.Error) map[string]string {
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		return map[string]string{"Retry-After": retryAfter}
+		return map[string]string{"Retry-After": strconv.Itoa(int(math.Ceil(cmp.Or(e.Wait, retryAfter).Seconds())))}
 	}
 	return nil
 }

@@ -1,24 +1,22 @@
 package server
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/storage"
 )
 
 const (
-	maxEventName     = 255
-	maxBatch         = 500
-	maxAhead         = 5 * time.Minute // how far occurred_at may lie ahead of our clock
-	maxIdempotentKey = 256
+	maxEventName = 255
+	maxBatch     = 500
+	maxAhead     = 5 * time.Minute // how far occurred_at may lie ahead of our clock
 )
 
 // sendEvent is OpenSend's Send Custom Event: POST /events/send.
@@ -188,41 +186,7 @@ func readMailDiverEvent(f automations.Fields) (*automations.Event, error) {
 
 // accept hands an event to the engine, once for each Idempotency-Key.
 func (s *Server) accept(r *request, door string, ev *automations.Event, render func(*engine.Receipt) (int, any)) (answer, error) {
-	raw := func(receipt *engine.Receipt) (int, []byte) {
-		status, body := render(receipt)
-		return status, encode(body)
-	}
-	idem, release, err := s.idempotency(r, door, raw)
-	if err != nil {
-		return answer{}, err
-	}
-	defer release()
-	receipt, replayed, err := s.engine.Accept(ev, idem)
-	if err != nil {
-		return answer{}, err
-	}
-	if replayed != nil {
-		return answer{status: replayed.Status, raw: replayed.Answer, header: map[string]string{"Idempotent-Replayed": "true"}}, nil
-	}
-	status, body := raw(receipt)
-	return answer{status: status, raw: body}, nil
-}
-
-// idempotency reads the Idempotency-Key, nil when there is none, and refuses a
-// key whose request is still under way. release ends that.
-func (s *Server) idempotency(r *request, door string, render func(*engine.Receipt) (int, []byte)) (idem *engine.Idempotency, release func(), err error) {
-	keys, sent := r.Header["Idempotency-Key"]
-	if !sent {
-		return nil, func() {}, nil
-	}
-	key := keys[0]
-	if len(key) < 1 || len(key) > maxIdempotentKey || strings.ContainsFunc(key, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return nil, nil, automations.Errorf(automations.KindKeyInvalid, "", "the Idempotency-Key must have 1 to %d printable characters", maxIdempotentKey)
-	}
-	slot := [2]string{door, key}
-	if _, busy := s.inFlight.LoadOrStore(slot, true); busy {
-		return nil, nil, automations.Errorf(automations.KindKeyConflict, "idempotency_conflict", "a request with this Idempotency-Key is still under way; wait for its answer")
-	}
-	hash := sha256.Sum256(r.body)
-	return &engine.Idempotency{Door: door, Key: key, BodyHash: hash[:], Render: render}, func() { s.inFlight.Delete(slot) }, nil
+	return answerOnce(r, door, render, func(idem *engine.Idempotency[*engine.Receipt]) (*engine.Receipt, *storage.IdempotentAnswer, error) {
+		return s.engine.Accept(ev, idem)
+	})
 }

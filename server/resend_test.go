@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/resend/resend-go/v3"
 )
@@ -116,6 +118,7 @@ func TestResendClientContactsAndSegments(t *testing.T) {
 	of, err := c.Contacts.Segments.List(&resend.ListContactSegmentsRequest{ContactId: contact.Id})
 	check(t, "segments of a contact", err, len(of.Data) == 1, of.Data[0].Name == "Pro")
 
+	//lint:ignore SA1019 clients in use still call audiences
 	audience, err := c.Audiences.Create(&resend.CreateAudienceRequest{Name: "Old"})
 	check(t, "create audience", err, audience.Id != "")
 	second, err := c.Contacts.Create(&resend.CreateContactRequest{Email: "b@example.com", AudienceId: audience.Id})
@@ -144,6 +147,46 @@ func TestResendClientReadsMail(t *testing.T) {
 	check(t, "the listed mail", nil, list.Data[0].Subject == "Hi", list.Data[0].To[0] == "ada@example.com")
 	got, err := c.Emails.Get(list.Data[0].Id)
 	check(t, "get mail", err, got.Html == "<p>Hi</p>", got.Subject == "Hi", got.LastEvent != "")
+}
+
+func TestResendClientSendsMail(t *testing.T) {
+	r := newRig(t)
+	c := resendClient(t, r)
+	ctx := context.Background()
+	wanted := &resend.SendEmailRequest{
+		From: "Ada <ada@example.com>", To: []string{"bob@example.com"}, Cc: []string{"c@example.com"}, Subject: "Hi", Html: "<p>Hi</p>", ReplyTo: "help@example.com",
+		Tags: []resend.Tag{{Name: "kind", Value: "test"}}, Headers: map[string]string{"X-Ref": "1"},
+		Attachments: []*resend.Attachment{{Filename: "a.txt", Content: []byte("hello")}},
+	}
+	sent, err := c.Emails.Send(wanted)
+	check(t, "send mail", err, sent.Id != "")
+	got, err := c.Emails.Get(sent.Id)
+	check(t, "get mail", err, got.Html == "<p>Hi</p>", got.Cc[0] == "c@example.com", got.ReplyTo[0] == "help@example.com")
+	options := &resend.SendEmailOptions{IdempotencyKey: "once"}
+	first, err := c.Emails.SendWithOptions(ctx, wanted, options)
+	check(t, "send once", err)
+	second, err := c.Emails.SendWithOptions(ctx, wanted, options)
+	check(t, "send once more", err, first.Id == second.Id)
+
+	r.do(http.MethodPost, "/templates", `{"name":"Hello","alias":"hello","subject":"Hi {{name}}","html":"<p>{{name}} {{n}}</p>"}`).want(201)
+	r.do(http.MethodPost, "/templates/hello/publish", "").want(200)
+	later, err := c.Emails.Send(&resend.SendEmailRequest{To: []string{"bob@example.com"}, ScheduledAt: "in 1 day", Template: &resend.EmailTemplate{Id: "hello", Variables: map[string]any{"name": "Bob", "n": 3}}})
+	check(t, "send a template later", err)
+	_, err = c.Emails.Update(&resend.UpdateEmailRequest{Id: later.Id, ScheduledAt: time.Now().Add(time.Hour).Format(time.RFC3339)})
+	check(t, "reschedule", err)
+	cancelled, err := c.Emails.Cancel(later.Id)
+	check(t, "cancel", err, cancelled.Id == later.Id, cancelled.Object == "email")
+	got, err = c.Emails.Get(later.Id)
+	check(t, "get the cancelled mail", err, got.LastEvent == "canceled", got.Subject == "Hi Bob", got.Html == "<p>Bob 3</p>")
+
+	batch, err := c.Batch.Send([]*resend.SendEmailRequest{wanted, wanted})
+	check(t, "send batch", err, len(batch.Data) == 2, batch.Data[1].Id != "")
+	bad := &resend.SendEmailRequest{From: "ada@example.com", To: []string{"x"}, Subject: "x", Text: "x"}
+	batch, err = c.Batch.SendWithOptions(ctx, []*resend.SendEmailRequest{bad, wanted}, &resend.BatchSendEmailOptions{BatchValidation: resend.BatchValidationPermissive})
+	check(t, "send batch in part", err, len(batch.Data) == 1, len(batch.Errors) == 1, batch.Errors[0].Index == 0, batch.Errors[0].Message != "")
+	if _, err = c.Batch.Send([]*resend.SendEmailRequest{bad, wanted}); err == nil {
+		t.Error("a batch with a bad mail was taken")
+	}
 }
 
 func TestResendClientTopics(t *testing.T) {

@@ -38,10 +38,14 @@ func inBubble(t *testing.T, test func(*testing.T, *rig)) {
 
 func newRig(t *testing.T) *rig { return newRigWith(t, Config{}) }
 
-func newRigWith(t *testing.T, cfg Config) *rig {
+func newRigWith(t *testing.T, cfg Config, change ...func(*engine.Config)) *rig {
 	t.Helper()
 	db := storagetest.Open(t)
-	e, err := engine.New(engine.Config{DB: db, From: "Example <hello@example.com>", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	ec := engine.Config{DB: db, From: "Example <hello@example.com>", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	for _, c := range change {
+		c(&ec)
+	}
+	e, err := engine.New(ec)
 	if err != nil {
 		t.Fatal(err)
 	}

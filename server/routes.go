@@ -128,8 +128,12 @@ func routes() []route {
 		{post, "/templates/{id}/publish", openSendDoor, accessFull, (*Server).publishTemplate},
 		{post, "/templates/{id}/duplicate", openSendDoor, accessFull, (*Server).duplicateTemplate},
 
+		{post, "/emails", openSendDoor, accessSending, (*Server).sendEmail},
+		{post, "/emails/batch", openSendDoor, accessSending, (*Server).sendEmails},
 		{get, "/emails", openSendDoor, accessFull, (*Server).listEmails},
 		{get, "/emails/{id}", openSendDoor, accessFull, (*Server).getEmail},
+		{patch, "/emails/{id}", openSendDoor, accessFull, (*Server).updateEmail},
+		{post, "/emails/{id}/cancel", openSendDoor, accessFull, (*Server).cancelEmail},
 
 		{post, "/suppressions", openSendDoor, accessFull, (*Server).createSuppression},
 		{get, "/suppressions", openSendDoor, accessFull, (*Server).listSuppressions},

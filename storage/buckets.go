@@ -26,6 +26,7 @@ const (
 	emailContentsBucket
 	outboxBucket
 	sendingBucket
+	mailCountsBucket
 	templatesBucket
 	templateAliasesBucket
 	suppressionsBucket
@@ -41,7 +42,7 @@ const (
 var bucketNames = [bucketCount]string{
 	"meta", "contacts", "contact_emails", "segments", "segment_members", "topics", "contact_properties", "contact_property_keys", "event_types", "event_type_names",
 	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
-	"email_contents", "outbox", "sending", "templates", "template_aliases", "suppressions", "suppression_hashes", "api_keys", "api_key_hashes",
+	"email_contents", "outbox", "sending", "mail_counts", "templates", "template_aliases", "suppressions", "suppression_hashes", "api_keys", "api_key_hashes",
 	"dedup", "idempotency", "erasures",
 }
 

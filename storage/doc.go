@@ -44,6 +44,7 @@
 //	email_contents    email                          EmailContent
 //	outbox            time email                     –          a mail due at the time
 //	sending           email                          –          a mail in the hands of a worker
+//	mail_counts       day                            number of mails to leave that day, 8 bytes
 //	templates         template                       Template
 //	template_aliases  sha256(alias)                  template
 //	suppressions      suppression                    Suppression

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/opensend/opensend/automations"
@@ -56,7 +57,7 @@ func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
 			return false, err
 		}
 	}
-	keys, next := tx.naming(eraseStages[of.Stage].bucket, of.Next, of.ContactID, rows)
+	keys, next := tx.naming(eraseStages[of.Stage].bucket, of.Next, rows, of.ContactID.String(), of.Email)
 	for _, k := range keys {
 		if err := eraseStages[of.Stage].erase(tx, k, of, now); err != nil {
 			return false, err
@@ -68,17 +69,16 @@ func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
 	return true, tx.putRecord(erasuresBucket, key, of)
 }
 
-// naming finds, in the next rows of a bucket, those that mention the contact,
-// and where to go on: nil at the end.
-func (tx *Tx) naming(b bucket, from []byte, contact automations.ID, rows int) (keys [][]byte, next []byte) {
-	text := []byte(contact.String())
+// naming finds, in the next rows of a bucket, those that mention one of the
+// texts, and where to go on: nil at the end.
+func (tx *Tx) naming(b bucket, from []byte, rows int, texts ...string) (keys [][]byte, next []byte) {
 	c := tx.bucket(b).Cursor()
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if rows == 0 {
 			return keys, bytes.Clone(k)
 		}
 		rows--
-		if bytes.Contains(v, text) {
+		if slices.ContainsFunc(texts, func(text string) bool { return bytes.Contains(v, []byte(text)) }) {
 			keys = append(keys, bytes.Clone(k))
 		}
 	}
@@ -119,20 +119,21 @@ func eraseRun(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 
 func eraseEmail(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 	row, err := tx.Email(automations.ID(key))
-	if err != nil || row.ContactID != of.ContactID {
+	if err != nil || row.ContactID != of.ContactID && !row.Names(of.Email) {
 		return err
 	}
 	switch row.Status {
 	case automations.EmailQueued, automations.EmailSending, automations.EmailUnconfirmed:
 		row.Status = automations.EmailSuppressed
 	}
-	row.To, row.Subject, row.LastReply, row.LastError, row.UpdatedAt = "", "", "", erasedReason, now
+	row.To, row.CC, row.BCC, row.ReplyTo, row.Tags, row.Settled = nil, nil, nil, nil, nil, nil
+	row.Subject, row.LastReply, row.LastError, row.UpdatedAt = "", "", erasedReason, now
 	return errors.Join(tx.SaveEmail(row), tx.delete(emailContentsBucket, key))
 }
 
 func eraseDelivery(tx *Tx, key []byte, of *Erasure, _ time.Time) error {
 	d, err := tx.Delivery(automations.ID(key))
-	if err != nil || d.ContactID != of.ContactID {
+	if err != nil || d.ContactID != of.ContactID && d.Email != of.Email {
 		return err
 	}
 	d.Email, d.Payload = "", json.RawMessage("{}")

@@ -43,7 +43,7 @@ func fill(t *testing.T, db *storage.DB) (delivery, workflow, run, email automati
 				ID: run, WorkflowID: workflow, Revision: 1, Status: automations.RunCompleted, TriggerEventID: delivery, ContactID: contact.ID, FailureReason: script, CreatedAt: now,
 				Steps: map[string]*automations.StepState{"m": {Status: automations.StepCompleted, StartedAt: now, Output: json.RawMessage(`{"email_id":"` + email.String() + `","x":"` + script + `"}`), Error: script}},
 			}),
-			tx.InsertEmail(&automations.Email{ID: email, Status: automations.EmailCaptured, Run: ref, StepKey: "m", From: script, To: script, Subject: script, LastError: script, CreatedAt: now},
+			tx.InsertEmail(&automations.Email{ID: email, Status: automations.EmailCaptured, Run: ref, StepKey: "m", From: script, To: []string{script}, Subject: script, LastError: script, CreatedAt: now},
 				&automations.EmailContent{HTML: "<p>Hi</p>" + script, Text: script}),
 		} {
 			if err != nil {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -28,16 +27,6 @@ func (r *Receipt) Listened() bool {
 	return false
 }
 
-// Idempotency asks that a request take effect once: its answer is kept, in the
-// transaction of the effect, and given again for the same key.
-type Idempotency struct {
-	Door     string // keys of different doors have nothing to do with each other
-	Key      string // 1..256 printable characters
-	BodyHash []byte // SHA-256 of the request body
-	// Render makes the answer to keep. An answer of 400 and above is not kept.
-	Render func(*Receipt) (status int, body []byte)
-}
-
 // Accept stores an event and decides what it starts and resumes, all in one
 // transaction: when it returns without an error, all of it is on disk. The
 // event must be valid in itself; idem may be nil. When the key was used before,
@@ -46,27 +35,15 @@ type Idempotency struct {
 // An *automations.Error says that the payload breaks the event type's schema,
 // that the contact does not exist, that the key was used for another body, or
 // that the server is full.
-func (e *Engine) Accept(ev *automations.Event, idem *Idempotency) (receipt *Receipt, replayed *storage.IdempotentAnswer, err error) {
+func (e *Engine) Accept(ev *automations.Event, idem *Idempotency[*Receipt]) (receipt *Receipt, replayed *storage.IdempotentAnswer, err error) {
 	if err := e.checkPayload(ev); err != nil {
 		return nil, nil, err
 	}
-	err = e.db.Update(func(tx *storage.Tx) error {
-		receipt, replayed = nil, nil
-		if replayed, err = e.replay(tx, idem); err != nil || replayed != nil {
-			return err
-		}
-		if receipt, err = e.accept(tx, ev); err != nil {
-			return err
-		}
-		return e.keepAnswer(tx, idem, receipt)
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if replayed == nil {
+	receipt, replayed, err = once(e, idem, func(tx *storage.Tx) (*Receipt, error) { return e.accept(tx, ev) })
+	if receipt != nil {
 		e.acted(receipt)
 	}
-	return receipt, replayed, nil
+	return receipt, replayed, err
 }
 
 // BatchResult is what became of one event of a batch: a receipt, or an error.
@@ -130,34 +107,6 @@ func (e *Engine) checkPayload(ev *automations.Event) error {
 			return err
 		}
 		return s.Validate(ev.Name, ev.Payload)
-	})
-}
-
-func (e *Engine) replay(tx *storage.Tx, idem *Idempotency) (*storage.IdempotentAnswer, error) {
-	if idem == nil {
-		return nil, nil
-	}
-	kept, err := tx.IdempotentAnswer(idem.Door, idem.Key, e.clock.now())
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil
-	}
-	if err == nil && !bytes.Equal(kept.BodyHash, idem.BodyHash) {
-		return nil, automations.Errorf(automations.KindKeyConflict, "idempotency_conflict",
-			"this Idempotency-Key was used for a different body; use a new key for a new request")
-	}
-	return kept, err
-}
-
-func (e *Engine) keepAnswer(tx *storage.Tx, idem *Idempotency, r *Receipt) error {
-	if idem == nil {
-		return nil
-	}
-	status, body := idem.Render(r)
-	if status >= 400 {
-		return nil
-	}
-	return tx.AddIdempotentAnswer(idem.Door, idem.Key, &storage.IdempotentAnswer{
-		BodyHash: idem.BodyHash, Status: status, Answer: body, CreatedAt: e.clock.now(),
 	})
 }
 

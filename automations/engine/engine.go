@@ -19,7 +19,7 @@ import (
 // beside capture. An error of type *mail.SendError says whether trying again
 // makes sense.
 type Sender interface {
-	Send(ctx context.Context, from, to string, message []byte) (mail.Reply, error)
+	Send(ctx context.Context, from string, to []string, message []byte) (mail.Reply, error)
 }
 
 // Config is what an Engine needs.
@@ -30,6 +30,9 @@ type Config struct {
 	Sender Sender
 	// From is the sender of mail whose template and step name none.
 	From string
+	// EmailsPerDay and EmailsPerMonth bound how much mail leaves in a day and
+	// in a calendar month, both in UTC. Zero is no bound.
+	EmailsPerDay, EmailsPerMonth int
 	// RetryFor is how long a mail is tried; zero means 48 hours.
 	RetryFor time.Duration
 	// ResendUnconfirmed sends a mail again when the server may have taken it

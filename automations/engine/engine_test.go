@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -139,7 +140,7 @@ func TestMailIsRetriedUntilGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Time
 		var bytes []string
-		e := newEngine(t, Config{RetryFor: 48 * time.Hour, Sender: sendFunc(func(_, _ string, message []byte) (mail.Reply, error) {
+		e := newEngine(t, Config{RetryFor: 48 * time.Hour, Sender: sendFunc(func(_ string, _ []string, message []byte) (mail.Reply, error) {
 			at, bytes = append(at, time.Now()), append(bytes, string(message))
 			return mail.Reply{}, &mail.SendError{Class: mail.Temporary, Code: 451, Text: "451 later"}
 		})})
@@ -190,7 +191,7 @@ func TestMailResults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var sent []string
-				e := newEngine(t, Config{ResendUnconfirmed: c.resend, Sender: sendFunc(func(_, _ string, message []byte) (mail.Reply, error) {
+				e := newEngine(t, Config{ResendUnconfirmed: c.resend, Sender: sendFunc(func(_ string, _ []string, message []byte) (mail.Reply, error) {
 					sent = append(sent, string(message))
 					if len(sent) <= len(c.errs) {
 						return mail.Reply{}, c.errs[len(sent)-1]
@@ -228,7 +229,7 @@ func TestMailResults(t *testing.T) {
 func TestMailInHandAtACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
-		e := newEngine(t, Config{Sender: sendFunc(func(_, _ string, _ []byte) (mail.Reply, error) {
+		e := newEngine(t, Config{Sender: sendFunc(func(_ string, _ []string, _ []byte) (mail.Reply, error) {
 			<-hang
 			return mail.Reply{}, &mail.SendError{Class: mail.Temporary, Text: "stopped"}
 		})})
@@ -240,7 +241,7 @@ func TestMailInHandAtACrash(t *testing.T) {
 		if email.Status != automations.EmailSending || email.Attempts != 1 {
 			t.Fatalf("mail in hand is %s", email.Status)
 		}
-		next := newEngine(t, Config{DB: e.db, Sender: sendFunc(func(_, _ string, _ []byte) (mail.Reply, error) {
+		next := newEngine(t, Config{DB: e.db, Sender: sendFunc(func(_ string, _ []string, _ []byte) (mail.Reply, error) {
 			t.Error("sent again")
 			return mail.Reply{}, nil
 		})})
@@ -261,7 +262,7 @@ func TestMailInHandAtACrash(t *testing.T) {
 func TestMailIsCheckedAgainBeforeItLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sends := 0
-		e := newEngine(t, Config{Sender: sendFunc(func(_, _ string, _ []byte) (mail.Reply, error) {
+		e := newEngine(t, Config{Sender: sendFunc(func(_ string, _ []string, _ []byte) (mail.Reply, error) {
 			sends++
 			return mail.Reply{}, &mail.SendError{Class: mail.Temporary, Text: "451"}
 		})})
@@ -354,7 +355,7 @@ func TestDeleteContactErases(t *testing.T) {
 			emails, _, err := tx.Emails(storage.Page{Limit: 10}, nil)
 			for _, email := range emails {
 				_, contentErr := tx.EmailContent(email.ID)
-				if gone := email.ContactID == r.Delivery.ContactID; gone != (email.To == "") || gone != errors.Is(contentErr, storage.ErrNotFound) {
+				if gone := email.ContactID == r.Delivery.ContactID; gone != (len(email.To) == 0) || gone != errors.Is(contentErr, storage.ErrNotFound) {
 					t.Errorf("mail %+v", email)
 				}
 			}
@@ -397,4 +398,63 @@ func TestRunEndsWithoutWork(t *testing.T) {
 	if err := e.Run(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// A mail to several whose server takes it for some is sent again to those alone
+// that it may take later.
+func TestMailToSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent [][]string
+		e := newEngine(t, Config{RetryFor: time.Hour, Sender: sendFunc(func(_ string, to []string, _ []byte) (mail.Reply, error) {
+			sent = append(sent, to)
+			reply := mail.Reply{Code: 250, Text: "ok"}
+			for _, address := range to {
+				switch {
+				case strings.HasPrefix(address, "gone"):
+					reply.Refused = append(reply.Refused, mail.Refused{Address: address, Err: &mail.SendError{Class: mail.Permanent, Code: 550, Text: "no such user"}})
+				case strings.HasPrefix(address, "full"), strings.HasPrefix(address, "slow") && len(sent) < 3:
+					reply.Refused = append(reply.Refused, mail.Refused{Address: address, Err: &mail.SendError{Class: mail.Temporary, Code: 452, Text: "full"}})
+				}
+			}
+			if len(reply.Refused) == len(to) {
+				return mail.Reply{}, reply.Refused[0].Err
+			}
+			return reply, nil
+		})})
+		e.start(t)
+		queue := func(to ...string) automations.ID {
+			results, _, err := e.SendEmails([]*EmailRequest{{To: to, Subject: "x", Text: "x"}}, true, nil)
+			if err != nil || results[0].Err != nil {
+				t.Fatal(err, results)
+			}
+			return results[0].Email.ID
+		}
+		id := queue("a@example.com", "gone@example.com", "slow@example.com", "a@example.com")
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		want := [][]string{{"a@example.com", "gone@example.com", "slow@example.com"}, {"slow@example.com"}, {"slow@example.com"}}
+		if !reflect.DeepEqual(sent, want) {
+			t.Errorf("sent to %v", sent)
+		}
+		email, _ := emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == id })
+		if email.Status != automations.EmailSent || fmt.Sprint(email.Settled) != "[{a@example.com sent } {gone@example.com failed no such user} {slow@example.com sent }]" {
+			t.Errorf("%s %v", email.Status, email.Settled)
+		}
+		for name, c := range map[string]struct {
+			to     []string
+			status automations.EmailStatus
+		}{
+			"some never":   {[]string{"b@example.com", "full@example.com"}, automations.EmailSent},
+			"none":         {[]string{"gone@example.com", "gone2@example.com"}, automations.EmailFailed},
+			"none in time": {[]string{"full@example.com"}, automations.EmailFailed},
+		} {
+			id := queue(c.to...)
+			time.Sleep(2 * time.Hour)
+			synctest.Wait()
+			email, _ := emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == id })
+			if email.Status != c.status || len(email.Recipients()) > 0 && len(c.to) > 1 && c.status == automations.EmailSent {
+				t.Errorf("%s: %s %v, open %v", name, email.Status, email.Settled, email.Recipients())
+			}
+		}
+	})
 }

@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -13,11 +11,8 @@ import (
 	"github.com/opensend/opensend/storage"
 )
 
-const (
-	sendGrace  = 30 * time.Second // for the mail in hand when the engine stops
-	firstRetry = 30 * time.Second
-	lastRetry  = time.Hour
-)
+// sendGrace is for the mail in hand when the engine stops.
+const sendGrace = 30 * time.Second
 
 // outbox hands queued mail to workers.
 type outbox struct {
@@ -126,6 +121,7 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID) error {
 	if e.cfg.Sender == nil {
 		return e.settle(id, m.content, func(email *automations.Email) {
 			email.Status, email.SentAt = automations.EmailCaptured, now()
+			email.Settled = append(email.Settled, m.barred...)
 		})
 	}
 	claimed := false
@@ -136,19 +132,22 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID) error {
 		}
 		row.Status, row.UpdatedAt = automations.EmailSending, now()
 		row.Attempts++
+		row.Settled = append(row.Settled, m.barred...)
 		return errors.Join(tx.SaveEmail(row), tx.SaveEmailContent(id, m.content))
 	})
 	if err != nil || !claimed {
 		return err
 	}
 	reply, sendErr := e.cfg.Sender.Send(ctx, m.from, m.to, m.content.Message)
-	return e.settle(id, nil, func(email *automations.Email) { e.result(email, reply, sendErr) })
+	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) })
 }
 
 // outgoing is a mail ready to leave.
 type outgoing struct {
-	from, to string
-	content  *automations.EmailContent
+	from    string
+	to      []string
+	barred  []automations.Settled // recipients that are left out
+	content *automations.EmailContent
 }
 
 // prepare composes a queued mail, once: later attempts send the same bytes. It
@@ -156,7 +155,7 @@ type outgoing struct {
 func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 	var email *automations.Email
 	var content *automations.EmailContent
-	var refused string
+	var barred []automations.Settled
 	err := e.db.View(func(tx *storage.Tx) error {
 		row, err := tx.Email(id)
 		if err != nil || row.Status != automations.EmailQueued {
@@ -166,22 +165,23 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 		if content, err = tx.EmailContent(id); err != nil {
 			return err
 		}
-		refused, err = refusal(tx, email)
+		barred, err = refusals(tx, email)
 		return err
 	})
 	if err != nil || email == nil {
 		return nil, err
 	}
-	if refused != "" {
+	if len(barred) == len(email.Recipients()) {
 		return nil, e.settle(id, nil, func(email *automations.Email) {
-			email.Status, email.LastError = automations.EmailSuppressed, refused
+			email.Status, email.LastError = automations.EmailSuppressed, barred[0].Reason
 		})
 	}
 	from, err := mail.ParseAddress(email.From)
 	if err == nil && content.Message == nil {
 		message := mail.Message{
-			From: email.From, To: email.To, ReplyTo: email.ReplyTo, Subject: email.Subject,
+			From: email.From, To: email.To, CC: email.CC, ReplyTo: email.ReplyTo, Subject: email.Subject,
 			HTML: content.HTML, Text: content.Text, MessageID: email.MessageID, Date: now(),
+			Headers: content.Headers, Attachments: content.Attachments,
 		}
 		content = &automations.EmailContent{}
 		content.Message, err = message.Bytes()
@@ -191,24 +191,8 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 			email.Status, email.LastError = automations.EmailFailed, err.Error()
 		})
 	}
-	return &outgoing{from: from.Addr, to: email.To, content: content}, nil
-}
-
-// refusal says why a mail must not leave although it was queued: what has
-// become true meanwhile counts. It is empty when nothing speaks against it.
-func refusal(tx *storage.Tx, email *automations.Email) (string, error) {
-	c, err := tx.Contact(email.ContactID)
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return automations.CancelledContactDeleted, nil
-	case err != nil:
-		return "", err
-	case c.Unsubscribed:
-		return automations.SkippedUnsubscribed, nil
-	case tx.Suppressed(email.To):
-		return automations.SkippedSuppressed, nil
-	}
-	return "", nil
+	email.Settled = append(email.Settled, barred...)
+	return &outgoing{from: from.Addr, to: email.Recipients(), barred: barred, content: content}, nil
 }
 
 // settle records what became of a mail, and tells its run.
@@ -254,41 +238,6 @@ func (e *Engine) tellRun(tx *storage.Tx, email *automations.Email) error {
 		return err
 	}
 	return saveRun(tx, row, flow)
-}
-
-// result sets a mail's status after an attempt.
-func (e *Engine) result(email *automations.Email, reply mail.Reply, err error) {
-	if err == nil {
-		email.Status, email.SentAt = automations.EmailSent, now()
-		email.LastReply, email.LastError = fmt.Sprintf("%d %s", reply.Code, reply.Text), ""
-		return
-	}
-	email.LastError = err.Error()
-	failure, _ := errors.AsType[*mail.SendError](err)
-	switch {
-	case failure != nil && failure.Class == mail.Permanent:
-		email.Status = automations.EmailFailed
-	case failure != nil && failure.Class == mail.Unknown && !e.cfg.ResendUnconfirmed:
-		email.Status = automations.EmailUnconfirmed
-	default:
-		e.retryLater(email)
-	}
-	e.log.Warn("mail not sent", "email", email.ID, "status", email.Status, "attempt", email.Attempts, "error", email.LastError)
-}
-
-// retryLater queues a mail again: after half a minute, then twice as long each
-// time up to an hour, each spread by a quarter so that a recovering server is
-// not met by everything at once.
-func (e *Engine) retryLater(email *automations.Email) {
-	wait := min(firstRetry<<min(email.Attempts-1, 10), lastRetry)
-	wait += time.Duration(rand.Int64N(int64(wait / 4)))
-	at := now().Add(wait)
-	if at.Sub(email.CreatedAt) > e.cfg.RetryFor {
-		email.Status = automations.EmailFailed
-		email.LastError = fmt.Sprintf("given up after %d attempts: %s", email.Attempts, email.LastError)
-		return
-	}
-	email.Status, email.NextAttemptAt = automations.EmailQueued, at
 }
 
 // recoverSending sorts out the mail that a process which is gone had in hand:

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,27 +84,20 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 	if err != nil {
 		return err
 	}
-	lookup := t.variables(tmpl, action)
-	rawHTML := func(name string) bool { return tmpl.raw[name] }
-	var rendered [3]string
-	for i, part := range []struct {
-		kind mail.Part
-		text *mail.Template
-	}{{mail.Subject, tmpl.subject}, {mail.HTML, tmpl.html}, {mail.Text, tmpl.text}} {
-		if rendered[i], err = part.text.Render(part.kind, lookup, mail.RenderOptions{Raw: rawHTML}); err != nil {
-			return err
-		}
+	content, err := tmpl.render(t.variables(tmpl, action))
+	if err != nil {
+		return err
 	}
-	from, err := mail.ParseAddress(firstOf(action.From, tmpl.from, t.engine.cfg.From))
-	switch {
-	case err != nil && firstOf(action.From, tmpl.from, t.engine.cfg.From) == "":
-		return errors.New("the mail has no sender: set from in the step or the template, or mail.from in the configuration")
-	case err != nil:
-		return fmt.Errorf("the sender of the mail: %w", err)
-	case strings.TrimSpace(rendered[0]) == "":
-		return errors.New("the subject of the mail is empty")
-	case rendered[1] == "" && rendered[2] == "":
-		return errors.New("the mail has neither HTML nor text")
+	from, err := t.engine.sender(action.From, tmpl.from)
+	if err != nil {
+		return err
+	}
+	if err := content.check(); err != nil {
+		return err
+	}
+	at, err := t.engine.nextFree(t.tx, t.now)
+	if err != nil {
+		return err
 	}
 	replyTo := action.ReplyTo
 	if len(replyTo) == 0 {
@@ -112,14 +106,55 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 	visit := t.row.Steps[step].Visit
 	t.email = &automations.Email{
 		ID: newID(), Status: automations.EmailQueued, Run: t.row.Ref(), StepKey: step, Visit: visit,
-		ContactID: t.row.ContactID, TemplateID: tmpl.id, From: from.String(), To: t.world.Contact.Email,
-		ReplyTo: replyTo, Subject: rendered[0],
+		ContactID: t.row.ContactID, TemplateID: tmpl.id, From: from.String(), To: []string{t.world.Contact.Email},
+		ReplyTo: replyTo, Subject: content.subject,
 		MessageID:     mail.MessageID(from.Domain(), t.row.ID.String(), step, strconv.Itoa(visit)),
-		NextAttemptAt: t.now, CreatedAt: t.now, UpdatedAt: t.now,
+		NextAttemptAt: at, CreatedAt: t.now, UpdatedAt: t.now,
 	}
-	t.content = &automations.EmailContent{HTML: rendered[1], Text: rendered[2]}
+	t.content = &automations.EmailContent{HTML: content.html, Text: content.text}
 	t.row.EmailID = t.email.ID
 	return nil
+}
+
+// rendered is the content of one mail.
+type rendered struct{ subject, html, text string }
+
+func (t *template) render(lookup func(string) (any, bool)) (r rendered, err error) {
+	raw := func(name string) bool { return t.raw[name] }
+	for _, part := range []struct {
+		kind mail.Part
+		text *mail.Template
+		into *string
+	}{{mail.Subject, t.subject, &r.subject}, {mail.HTML, t.html, &r.html}, {mail.Text, t.text, &r.text}} {
+		if *part.into, err = part.text.Render(part.kind, lookup, mail.RenderOptions{Raw: raw}); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// check reports whether this is a mail.
+func (r rendered) check() error {
+	switch {
+	case strings.TrimSpace(r.subject) == "":
+		return errors.New("the subject of the mail is empty")
+	case r.html == "" && r.text == "":
+		return errors.New("the mail has neither HTML nor text")
+	}
+	return nil
+}
+
+// sender is the first of the addresses that is set, or the configured one.
+func (e *Engine) sender(candidates ...string) (mail.Address, error) {
+	text := cmp.Or(append(candidates, e.cfg.From)...)
+	if text == "" {
+		return mail.Address{}, errors.New("the mail has no sender: set from in the step, the template or the request, or mail.from in the configuration")
+	}
+	from, err := mail.ParseAddress(text)
+	if err != nil {
+		return from, fmt.Errorf("the sender of the mail: %w", err)
+	}
+	return from, nil
 }
 
 // contentOf finds what the step sends.
@@ -136,24 +171,34 @@ func (t *turn) contentOf(action *automations.SendEmailAction) (*template, error)
 	return &own, err
 }
 
-// variables resolves the names in a template: what the step sets, the reserved
-// names, the run's scope, and last the fallbacks that the template and the
-// declaration of a property give.
+// variables resolves the names in a template: what the step sets, and then what
+// the run knows.
 func (t *turn) variables(tmpl *template, action *automations.SendEmailAction) func(string) (any, bool) {
 	scope := automations.RunScope(t.row.Run, t.world.Trigger, t.world.Contact)
+	known := lookup(t.tx, tmpl, scope)
 	return func(name string) (any, bool) {
 		if v, ok := action.Variables[name]; ok {
 			if value, ok := present(v.Resolve(scope)); ok {
 				return value, true
 			}
 		}
-		switch name {
-		case "FIRST_NAME":
-			return nonEmpty(t.world.Contact.FirstName)
-		case "LAST_NAME":
-			return nonEmpty(t.world.Contact.LastName)
-		case "EMAIL":
-			return t.world.Contact.Email, true
+		return known(name)
+	}
+}
+
+// lookup resolves the reserved names, what is in scope, and last the fallbacks
+// that the template and the declaration of a property give.
+func lookup(tx *storage.Tx, tmpl *template, scope *automations.Scope) func(string) (any, bool) {
+	return func(name string) (any, bool) {
+		if c := scope.Contact; c != nil {
+			switch name {
+			case "FIRST_NAME":
+				return nonEmpty(c.FirstName)
+			case "LAST_NAME":
+				return nonEmpty(c.LastName)
+			case "EMAIL":
+				return c.Email, true
+			}
 		}
 		if v, ok := scope.Lookup(name); ok && v != nil {
 			return v, true
@@ -161,18 +206,18 @@ func (t *turn) variables(tmpl *template, action *automations.SendEmailAction) fu
 		if value, ok := present(tmpl.fallbacks[name]); ok {
 			return value, true
 		}
-		return present(t.propertyFallback(name))
+		return present(propertyFallback(tx, name))
 	}
 }
 
 // propertyFallback is what the declaration of a contact's property says for
 // contacts without it.
-func (t *turn) propertyFallback(path string) json.RawMessage {
+func propertyFallback(tx *storage.Tx, path string) json.RawMessage {
 	key, ok := strings.CutPrefix(strings.Replace(path, "contact.custom_properties.", "contact.properties.", 1), "contact.properties.")
 	if !ok {
 		return nil
 	}
-	declared, err := t.tx.ContactPropertyByKey(key)
+	declared, err := tx.ContactPropertyByKey(key)
 	if err != nil {
 		return nil
 	}
@@ -186,12 +231,3 @@ func present(raw json.RawMessage) (any, bool) {
 }
 
 func nonEmpty(s string) (any, bool) { return s, s != "" }
-
-func firstOf(texts ...string) string {
-	for _, s := range texts {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}

@@ -121,9 +121,9 @@ func emailOf(t testing.TB, db *storage.DB, keep func(*automations.Email) bool) (
 }
 
 // sendFunc is a transport that does what the test says.
-type sendFunc func(from, to string, message []byte) (mail.Reply, error)
+type sendFunc func(from string, to []string, message []byte) (mail.Reply, error)
 
-func (f sendFunc) Send(_ context.Context, from, to string, message []byte) (mail.Reply, error) {
+func (f sendFunc) Send(_ context.Context, from string, to []string, message []byte) (mail.Reply, error) {
 	return f(from, to, message)
 }
 

@@ -7,104 +7,133 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
-	"mime/multipart"
-	"mime/quotedprintable"
 	netmail "net/mail"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/emersion/go-message"
 )
 
 // Message is a mail with its content. Addresses may have display names.
 type Message struct {
-	From      string
-	To        string
-	ReplyTo   []string
-	Subject   string
-	HTML      string // may be empty when there is Text
-	Text      string // derived from HTML when empty
-	MessageID string // without angle brackets
-	Date      time.Time
+	From        string
+	To          []string
+	CC          []string
+	ReplyTo     []string
+	Subject     string
+	HTML        string // may be empty when there is Text
+	Text        string // derived from HTML when empty
+	MessageID   string // without angle brackets
+	Date        time.Time
+	Headers     []Header // further ones, in order
+	Attachments []Attachment
+}
+
+// Header is a header field of the sender's own.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Attachment is a file that goes with a mail.
+type Attachment struct {
+	Filename    string `json:"filename"`
+	ContentType string `json:"content_type,omitempty"` // by the filename when empty
+	ContentID   string `json:"content_id,omitempty"`   // for cid: links in the HTML; shown in it instead of below
+	Content     []byte `json:"content"`
 }
 
 // Bytes builds the message as RFC 5322 with CRLF line ends: multipart/
-// alternative when there is HTML, else plain text. The same Message makes the
-// same bytes. It is an error when anything that goes into a header would break
-// its line.
+// alternative when there is HTML, else plain text, within multipart/mixed when
+// there are attachments. The same Message makes the same bytes. It is an error
+// when anything that goes into a header would break its line.
 func (m *Message) Bytes() ([]byte, error) {
 	var b bytes.Buffer
 	if err := m.header(&b); err != nil {
 		return nil, err
 	}
-	text := m.Text
-	if text == "" {
-		text = TextFromHTML(m.HTML)
-	}
-	if m.HTML == "" {
-		writeHeader(&b, "Content-Type", "text/plain; charset=utf-8")
-		writeHeader(&b, "Content-Transfer-Encoding", "quoted-printable")
+	err := m.body().write(func(header textproto.MIMEHeader) (io.Writer, error) {
+		for _, name := range slices.Sorted(maps.Keys(header)) {
+			writeHeader(&b, name, header.Get(name))
+		}
 		b.WriteString("\r\n")
-		err := quoted(&b, text)
-		return b.Bytes(), err
-	}
-	parts := multipart.NewWriter(&b)
-	if err := parts.SetBoundary(m.boundary(text)); err != nil {
-		return nil, err
-	}
-	writeHeader(&b, "Content-Type", mime.FormatMediaType("multipart/alternative", map[string]string{"boundary": parts.Boundary()}))
-	b.WriteString("\r\n")
-	for _, part := range []struct{ kind, body string }{{"text/plain", text}, {"text/html", m.HTML}} {
-		w, err := parts.CreatePart(textproto.MIMEHeader{
-			"Content-Type":              {part.kind + "; charset=utf-8"},
-			"Content-Transfer-Encoding": {"quoted-printable"},
-		})
-		if err != nil {
-			return nil, err
-		}
-		if err := quoted(w, part.body); err != nil {
-			return nil, err
-		}
-	}
-	err := parts.Close()
+		return &b, nil
+	})
 	return b.Bytes(), err
 }
 
+// unsafeInHeader are the characters that end a header field or its line.
+const unsafeInHeader = "\r\n\x00"
+
 func (m *Message) header(b *bytes.Buffer) error {
-	for _, text := range append([]string{m.From, m.To, m.Subject, m.MessageID}, m.ReplyTo...) {
-		if strings.ContainsAny(text, "\r\n\x00") {
+	for _, text := range []string{m.Subject, m.MessageID} {
+		if strings.ContainsAny(text, unsafeInHeader) {
 			return fmt.Errorf("%.60q would break a header line", text)
 		}
 	}
-	from, err := ParseAddress(m.From)
-	if err != nil {
-		return fmt.Errorf("the sender: %w", err)
-	}
-	to, err := ParseAddress(m.To)
-	if err != nil {
-		return fmt.Errorf("the recipient: %w", err)
-	}
 	writeHeader(b, "Date", m.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
-	writeHeader(b, "From", from.String())
-	writeHeader(b, "To", to.String())
-	if len(m.ReplyTo) > 0 {
-		var all []string
-		for _, text := range m.ReplyTo {
-			a, err := ParseAddress(text)
-			if err != nil {
-				return fmt.Errorf("the reply address: %w", err)
-			}
-			all = append(all, a.String())
+	for _, list := range []struct {
+		name, what string
+		addresses  []string
+	}{
+		{"From", "the sender", []string{m.From}}, {"To", "the recipient", m.To},
+		{"Cc", "the recipient of a copy", m.CC}, {"Reply-To", "the reply address", m.ReplyTo},
+	} {
+		if err := writeAddresses(b, list.name, list.addresses); err != nil {
+			return fmt.Errorf("%s: %w", list.what, err)
 		}
-		writeHeader(b, "Reply-To", strings.Join(all, ",\r\n "))
 	}
-	writeHeader(b, "Subject", foldWords(mime.QEncoding.Encode("utf-8", m.Subject)))
+	writeHeader(b, "Subject", foldWords("Subject", mime.QEncoding.Encode("utf-8", m.Subject)))
 	writeHeader(b, "Message-ID", "<"+m.MessageID+">")
 	writeHeader(b, "MIME-Version", "1.0")
+	for _, h := range m.Headers {
+		if err := h.Check(); err != nil {
+			return err
+		}
+		writeHeader(b, h.Name, foldWords(h.Name, mime.QEncoding.Encode("utf-8", h.Value)))
+	}
 	return nil
 }
+
+func writeAddresses(b *bytes.Buffer, name string, texts []string) error {
+	var all []string
+	for _, text := range texts {
+		a, err := ParseAddress(text)
+		if err != nil {
+			return err
+		}
+		all = append(all, a.String())
+	}
+	if len(all) > 0 {
+		writeHeader(b, name, strings.Join(all, ",\r\n "))
+	}
+	return nil
+}
+
+// ownHeaders are the fields that a Message writes itself, and those that only
+// the servers on its way may write.
+var ownHeaders = []string{
+	"Bcc", "Cc", "Date", "Dkim-Signature", "From", "Message-Id", "Mime-Version", "Received", "Reply-To", "Return-Path", "Sender", "Subject", "To",
+}
+
+// Check reports whether the field may be added to a mail.
+func (h Header) Check() error {
+	name := textproto.CanonicalMIMEHeaderKey(h.Name)
+	valid := h.Name != "" && len(h.Name) <= 76 && !strings.ContainsFunc(h.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' })
+	switch {
+	case !valid:
+		return fmt.Errorf("%.40q is not the name of a header: use letters, digits and hyphens", h.Name)
+	case slices.Contains(ownHeaders, name), strings.HasPrefix(name, "Content-"):
+		return fmt.Errorf("the header %s is written by the program; use the field of the request that stands for it", name)
+	case strings.ContainsAny(h.Value, unsafeInHeader), len(h.Value) > maxHeaderValue:
+		return fmt.Errorf("the header %s must be one line of at most %d bytes", name, maxHeaderValue)
+	}
+	return nil
+}
+
+const maxHeaderValue = 2000
 
 func writeHeader(b *bytes.Buffer, name, value string) {
 	b.WriteString(name)
@@ -115,9 +144,9 @@ func writeHeader(b *bytes.Buffer, name, value string) {
 
 // foldWords breaks a long header value at spaces, as RFC 5322 advises. A word
 // too long for a line stays whole: breaking it would change it.
-func foldWords(value string) string {
+func foldWords(name, value string) string {
 	var b strings.Builder
-	line := len("Subject: ")
+	line := len(name) + len(": ")
 	for i, word := range strings.SplitAfter(value, " ") {
 		if i > 0 && line+len(word) > 78 && strings.TrimSpace(word) != "" {
 			folded := strings.TrimSuffix(b.String(), " ")
@@ -130,21 +159,6 @@ func foldWords(value string) string {
 	}
 	return b.String()
 }
-
-// quoted writes text as quoted-printable with CRLF line ends, whatever line
-// ends it has.
-func quoted(w io.Writer, text string) error {
-	q := quotedprintable.NewWriter(w)
-	text = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(text)
-	if _, err := io.WriteString(q, text); err != nil {
-		return err
-	}
-	return q.Close()
-}
-
-// boundary is derived from the content, so that it is always the same and
-// cannot be met within it except by design.
-func (m *Message) boundary(text string) string { return "b" + digest(m.MessageID, text, m.HTML) }
 
 // MessageID makes a Message-ID of the domain that is the same for the same
 // parts.
@@ -169,7 +183,7 @@ type Address struct {
 // ParseAddress reads "addr" or "Name <addr>".
 func ParseAddress(s string) (Address, error) {
 	a, err := netmail.ParseAddress(s)
-	if err != nil || strings.ContainsAny(a.Name+a.Address, "\r\n\x00") || strings.ContainsAny(a.Address, " \"") {
+	if err != nil || strings.ContainsAny(a.Name+a.Address, unsafeInHeader) || strings.ContainsAny(a.Address, " \"") {
 		return Address{}, fmt.Errorf(`%.80q is not an address such as "Ada <ada@example.com>"`, s)
 	}
 	return Address{Name: a.Name, Addr: a.Address}, nil
@@ -184,46 +198,4 @@ func (a Address) String() string {
 		return a.Addr
 	}
 	return (&netmail.Address{Name: a.Name, Address: a.Addr}).String()
-}
-
-// View is a message taken apart for people to read.
-type View struct {
-	Header []string // lines as they stand, unfolded
-	Text   string
-	HTML   string
-}
-
-// ViewOf takes apart a message, or what is to become one when there is none
-// yet.
-func ViewOf(html, text string, message []byte) (View, error) {
-	if message == nil {
-		return View{HTML: html, Text: text}, nil
-	}
-	return ParseView(message)
-}
-
-// ParseView takes a message apart.
-func ParseView(raw []byte) (View, error) {
-	entity, err := message.Read(bytes.NewReader(raw))
-	if err != nil && !message.IsUnknownCharset(err) {
-		return View{}, err
-	}
-	var v View
-	for fields := entity.Header.Fields(); fields.Next(); {
-		v.Header = append(v.Header, fields.Key()+": "+fields.Value())
-	}
-	err = entity.Walk(func(_ []int, part *message.Entity, err error) error {
-		if err != nil && !message.IsUnknownCharset(err) {
-			return err
-		}
-		kind, _, _ := part.Header.ContentType()
-		into := map[string]*string{"text/plain": &v.Text, "text/html": &v.HTML}[kind]
-		if into == nil {
-			return nil
-		}
-		body, err := io.ReadAll(part.Body)
-		*into = string(body)
-		return err
-	})
-	return v, err
 }

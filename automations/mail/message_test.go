@@ -2,9 +2,12 @@ package mail
 
 import (
 	"bytes"
+	"fmt"
+	"github.com/emersion/go-message"
 	"io"
 	"mime"
 	"net/mail"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +15,7 @@ import (
 
 func sample() Message {
 	return Message{
-		From: "Ada Lovelace <ada@example.com>", To: "bob@example.com", ReplyTo: []string{"r@example.com", `"Ünal, Ö" <u@example.com>`},
+		From: "Ada Lovelace <ada@example.com>", To: []string{"bob@example.com"}, ReplyTo: []string{"r@example.com", `"Ünal, Ö" <u@example.com>`},
 		Subject: "Hello", HTML: "<p>Hi <b>Bob</b></p>", MessageID: MessageID("example.com", "run", "step", "1"), Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
 	}
 }
@@ -116,14 +119,85 @@ func TestNoBodySmuggles(t *testing.T) {
 
 func TestHeadersCannotBeBroken(t *testing.T) {
 	for name, spoil := range map[string]func(*Message){
-		"subject": func(m *Message) { m.Subject = "a\r\nBcc: x@y.zz" }, "from": func(m *Message) { m.From = "a@b.cd\nX: y" }, "to": func(m *Message) { m.To = "a@b.cd\r\n" },
-		"reply": func(m *Message) { m.ReplyTo = []string{"a@b.cd\x00"} }, "id": func(m *Message) { m.MessageID = "x\r\ny@z" }, "two": func(m *Message) { m.To = "a@b.cd, c@d.ef" }, "none": func(m *Message) { m.From = "" },
+		"subject": func(m *Message) { m.Subject = "a\r\nBcc: x@y.zz" }, "from": func(m *Message) { m.From = "a@b.cd\nX: y" }, "to": func(m *Message) { m.To = []string{"a@b.cd\r\n"} },
+		"reply": func(m *Message) { m.ReplyTo = []string{"a@b.cd\x00"} }, "id": func(m *Message) { m.MessageID = "x\r\ny@z" }, "two": func(m *Message) { m.To = []string{"a@b.cd, c@d.ef"} }, "none": func(m *Message) { m.From = "" },
 	} {
 		m := sample()
 		spoil(&m)
 		if raw, err := m.Bytes(); err == nil {
 			t.Errorf("%s: %s", name, raw)
 		}
+	}
+}
+
+func TestAttachmentsAndHeaders(t *testing.T) {
+	m := sample()
+	m.HTML = `<img src="cid:logo">`
+	m.CC = []string{"Zoë <zoe@example.com>", "c@example.com"}
+	m.Headers = []Header{{"X-Ref", "42"}, {"X-Long", strings.Repeat("größe ", 60)}}
+	all := bytes.Repeat([]byte{0, '\r', '.', '\n', 255}, 100)
+	m.Attachments = []Attachment{
+		{Filename: "logo.png", ContentID: "logo", Content: all},
+		{Filename: "größe \"x\"\r\n.csv", ContentType: "text/csv; charset=utf-8", Content: nil},
+		{Filename: "nested", ContentType: "message/rfc822", Content: []byte("x")},
+	}
+	raw, err := m.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _ := m.Bytes()
+	checkLines(t, raw)
+	if !bytes.Equal(raw, again) {
+		t.Error("the same message made other bytes")
+	}
+	entity, err := message.Read(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := entity.Header.Text("X-Long"); got != strings.Repeat("größe ", 60) && got != strings.TrimSpace(strings.Repeat("größe ", 60)) {
+		t.Errorf("X-Long: %q", got)
+	}
+	if cc := entity.Header.Get("Cc"); !strings.Contains(cc, "zoe@example.com") || entity.Header.Get("Bcc") != "" || entity.Header.Get("X-Ref") != "42" {
+		t.Errorf("Cc: %s", cc)
+	}
+	var shape []string
+	err = entity.Walk(func(path []int, part *message.Entity, err error) error {
+		if err != nil {
+			return err
+		}
+		kind, _, _ := part.Header.ContentType()
+		disposition, params, _ := part.Header.ContentDisposition()
+		shape = append(shape, fmt.Sprint(path, " ", kind, " ", disposition, " ", params["filename"], " ", part.Header.Get("Content-Id")))
+		if strings.HasSuffix(params["filename"], ".png") {
+			if body, err := io.ReadAll(part.Body); err != nil || !bytes.Equal(body, all) {
+				t.Errorf("the file came back as %q, %v", body, err)
+			}
+		}
+		return nil
+	})
+	want := []string{
+		"[] multipart/mixed   ", "[0] multipart/related   ", "[0 0] multipart/alternative   ", "[0 0 0] text/plain   ", "[0 0 1] text/html   ",
+		"[0 1] image/png inline logo.png <logo>", "[1] text/csv attachment größe \"x\"\r\n.csv ", "[2] application/octet-stream attachment nested ",
+	}
+	if err != nil || !slices.Equal(shape, want) {
+		t.Errorf("%v\n%s", err, strings.Join(shape, "\n"))
+	}
+	if view, err := ParseView(raw); err != nil || view.HTML != m.HTML {
+		t.Errorf("%q %v", view.HTML, err)
+	}
+}
+
+func TestHeaderCheck(t *testing.T) {
+	for _, h := range []Header{
+		{"", "x"}, {"X Y", "x"}, {"X:", "x"}, {"Ä", "x"}, {"subject", "x"}, {"BCC", "x"}, {"content-type", "x"}, {"Dkim-signature", "x"},
+		{"X-A", "a\r\nBcc: b@c.de"}, {"X-A", "a\nb"}, {"X-A", "a\x00"}, {"X-A", strings.Repeat("x", 3000)}, {strings.Repeat("x", 77), "x"},
+	} {
+		if h.Check() == nil {
+			t.Errorf("%q is accepted", h)
+		}
+	}
+	if err := (Header{"List-Unsubscribe", "<https://example.com/u>"}).Check(); err != nil {
+		t.Error(err)
 	}
 }
 

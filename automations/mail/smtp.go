@@ -39,8 +39,15 @@ type SMTP struct {
 
 // Reply is what a server said when it took a message.
 type Reply struct {
-	Code int
-	Text string
+	Code    int
+	Text    string
+	Refused []Refused // recipients that it did not take the message for
+}
+
+// Refused is a recipient that the server did not accept.
+type Refused struct {
+	Address string
+	Err     *SendError
 }
 
 // Class says what a failure means for the message.
@@ -63,8 +70,9 @@ type SendError struct {
 func (e *SendError) Error() string { return e.Text }
 
 // Send hands a message to the server in a session of its own. An error is
-// always a *SendError. When ctx ends the connection is closed.
-func (s *SMTP) Send(ctx context.Context, from, to string, message []byte) (Reply, error) {
+// always a *SendError, and means that no recipient was accepted or that the
+// message was not taken. When ctx ends the connection is closed.
+func (s *SMTP) Send(ctx context.Context, from string, to []string, message []byte) (Reply, error) {
 	conn, err := s.dial(ctx)
 	if err != nil {
 		return Reply{}, temporary("connecting to "+s.Addr, err)
@@ -161,12 +169,13 @@ func (s *SMTP) local() bool {
 
 // transfer is one mail transaction. Up to the final dot nothing has been
 // taken; from then on only the server's reply tells.
-func transfer(client *smtp.Client, from, to string, message []byte) (Reply, error) {
+func transfer(client *smtp.Client, from string, to []string, message []byte) (Reply, error) {
 	if err := client.Mail(from, nil); err != nil {
 		return Reply{}, failure("MAIL FROM", err)
 	}
-	if err := client.Rcpt(to, nil); err != nil {
-		return Reply{}, failure("RCPT TO", err)
+	refused, err := recipients(client, to)
+	if err != nil {
+		return Reply{}, err
 	}
 	body, err := client.Data()
 	if err != nil {
@@ -177,12 +186,38 @@ func transfer(client *smtp.Client, from, to string, message []byte) (Reply, erro
 	}
 	response, err := body.CloseWithResponse()
 	if err == nil {
-		return Reply{Code: 250, Text: printable(response.StatusText)}, nil
+		return Reply{Code: 250, Text: printable(response.StatusText), Refused: refused}, nil
 	}
 	if _, replied := errors.AsType[*smtp.SMTPError](err); replied {
 		return Reply{}, failure("the message", err)
 	}
 	return Reply{}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + printable(err.Error())}
+}
+
+// recipients names the recipients to the server and returns those it refuses,
+// unless these are all: then its last reply is the error, a temporary one if
+// any was.
+func recipients(client *smtp.Client, to []string) (refused []Refused, err error) {
+	for _, address := range to {
+		err := client.Rcpt(address, nil)
+		if err == nil {
+			continue
+		}
+		if _, replied := errors.AsType[*smtp.SMTPError](err); !replied {
+			return nil, failure("RCPT TO", err)
+		}
+		refused = append(refused, Refused{address, failure("RCPT TO", err)})
+	}
+	if len(refused) < len(to) {
+		return refused, nil
+	}
+	worst := refused[0].Err
+	for _, r := range refused {
+		if r.Err.Class == Temporary {
+			worst = r.Err
+		}
+	}
+	return nil, worst
 }
 
 // failure classes an error by the server's reply; without one it may pass.

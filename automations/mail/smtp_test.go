@@ -42,7 +42,15 @@ func (s *testSession) Mail(from string, _ *smtp.MailOptions) error {
 	}
 	return nil
 }
-func (s *testSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
+func (s *testSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+	switch to {
+	case "gone@example.com":
+		return &smtp.SMTPError{Code: 550, Message: "no such user"}
+	case "full@example.com":
+		return &smtp.SMTPError{Code: 452, Message: "mailbox full"}
+	}
+	return nil
+}
 func (s *testSession) Data(r io.Reader) error {
 	raw, err := io.ReadAll(r)
 	s.server.mu.Lock()
@@ -149,7 +157,7 @@ func TestSend(t *testing.T) {
 			if mech != "" {
 				client.Username, client.Password = "ada", "secret"
 			}
-			reply, err := client.Send(context.Background(), "ada@example.com", "bob@example.com", raw)
+			reply, err := client.Send(context.Background(), "ada@example.com", []string{"bob@example.com"}, raw)
 			if err != nil || reply.Code != 250 || len(server.messages) != 1 || server.messages[0] != string(raw) || mech != "" && strings.Join(server.users, "") != mech {
 				t.Errorf("%s %s: %+v %v, %d messages, %v", policy, mech, reply, err, len(server.messages), server.users)
 			}
@@ -157,11 +165,29 @@ func TestSend(t *testing.T) {
 	}
 }
 
+func TestSendToSeveral(t *testing.T) {
+	server := &testServer{}
+	client := server.serve(t, NoTLS)
+	send := func(to ...string) (Reply, error) {
+		return client.Send(context.Background(), "ada@example.com", to, []byte("Subject: x\r\n\r\nx\r\n"))
+	}
+	reply, err := send("a@example.com", "gone@example.com", "full@example.com", "b@example.com")
+	if err != nil || len(reply.Refused) != 2 || reply.Refused[0].Address != "gone@example.com" || reply.Refused[0].Err.Class != Permanent || reply.Refused[1].Err.Class != Temporary {
+		t.Errorf("%+v %v", reply, err)
+	}
+	if _, err = send("gone@example.com", "full@example.com"); err == nil || err.(*SendError).Class != Temporary {
+		t.Errorf("all refused, one for now: %v", err)
+	}
+	if _, err = send("gone@example.com"); err == nil || err.(*SendError).Class != Permanent || len(server.messages) != 1 {
+		t.Errorf("refused: %v, %d messages", err, len(server.messages))
+	}
+}
+
 func TestSendRefuses(t *testing.T) {
 	plain := &testServer{auth: []string{sasl.Plain}}
 	wantClass := func(name string, client *SMTP, from string, want Class, words string) {
 		t.Helper()
-		_, err := client.Send(context.Background(), from, "b@example.com", []byte("Subject: x\r\n\r\nx\r\n"))
+		_, err := client.Send(context.Background(), from, []string{"b@example.com"}, []byte("Subject: x\r\n\r\nx\r\n"))
 		failure, ok := err.(*SendError)
 		if !ok || failure.Class != want || !strings.Contains(failure.Text, words) || strings.ContainsAny(failure.Text, "\r\n") {
 			t.Errorf("%s: %v", name, err)
@@ -259,7 +285,7 @@ func TestEveryPhase(t *testing.T) {
 				want = Unknown
 			}
 			client := script(t, map[string]string{phase: action})
-			_, err := client.Send(context.Background(), "a@example.com", "b@example.com", []byte("Subject: x\r\n\r\n.x\r\n"))
+			_, err := client.Send(context.Background(), "a@example.com", []string{"b@example.com"}, []byte("Subject: x\r\n\r\n.x\r\n"))
 			failure, ok := err.(*SendError)
 			if !ok || failure.Class != want {
 				t.Errorf("%s at %s: %v, want class %d", action, phase, err, want)
@@ -267,7 +293,7 @@ func TestEveryPhase(t *testing.T) {
 		}
 	}
 	client := script(t, map[string]string{"QUIT": "close"})
-	if reply, err := client.Send(context.Background(), "a@example.com", "b@example.com", []byte("x\r\n")); err != nil || reply.Text != "queued" {
+	if reply, err := client.Send(context.Background(), "a@example.com", []string{"b@example.com"}, []byte("x\r\n")); err != nil || reply.Text != "queued" {
 		t.Errorf("a server that leaves after it took the message: %+v %v", reply, err)
 	}
 }
@@ -277,7 +303,7 @@ func TestSendStopsWithItsContext(t *testing.T) {
 	client.Timeout = time.Hour
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := client.Send(ctx, "a@example.com", "b@example.com", []byte("x\r\n")); err == nil {
+	if _, err := client.Send(ctx, "a@example.com", []string{"b@example.com"}, []byte("x\r\n")); err == nil {
 		t.Error("it went on without its context")
 	}
 }

@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/mail"
+)
+
+const (
+	firstRetry = 30 * time.Second
+	lastRetry  = time.Hour
+)
+
+// result sets a mail's status after an attempt to reach the recipients in to.
+func (e *Engine) result(email *automations.Email, to []string, reply mail.Reply, err error) {
+	if err == nil {
+		e.taken(email, to, reply)
+		return
+	}
+	email.LastError = err.Error()
+	failure, _ := errors.AsType[*mail.SendError](err)
+	switch {
+	case failure != nil && failure.Class == mail.Permanent:
+		e.giveUp(email)
+	case failure != nil && failure.Class == mail.Unknown && !e.cfg.ResendUnconfirmed:
+		email.Status = automations.EmailUnconfirmed
+	default:
+		e.retryLater(email)
+	}
+	e.log.Warn("mail not sent", "email", email.ID, "status", email.Status, "attempt", email.Attempts, "error", email.LastError)
+}
+
+// taken records that the server took the mail, for all recipients or for all
+// but some: to those it may take later the mail is sent again.
+func (e *Engine) taken(email *automations.Email, to []string, reply mail.Reply) {
+	email.SentAt, email.LastReply, email.LastError = now(), fmt.Sprintf("%d %s", reply.Code, reply.Text), ""
+	again := false
+	refused := map[string]*mail.SendError{}
+	for _, r := range reply.Refused {
+		refused[r.Address], email.LastError = r.Err, r.Err.Error()
+	}
+	for _, address := range to {
+		switch failure := refused[address]; {
+		case failure == nil && len(refused)+len(email.Settled) > 0:
+			email.Settled = append(email.Settled, automations.Settled{Address: address, Status: automations.EmailSent})
+		case failure != nil && failure.Class == mail.Permanent:
+			email.Settled = append(email.Settled, automations.Settled{Address: address, Status: automations.EmailFailed, Reason: failure.Error()})
+		case failure != nil:
+			again = true
+		}
+	}
+	if email.Status = automations.EmailSent; again {
+		e.retryLater(email)
+	}
+}
+
+// giveUp ends a mail that will not reach its remaining recipients: it counts
+// as sent when others have got it.
+func (e *Engine) giveUp(email *automations.Email) {
+	email.Status = automations.EmailFailed
+	for _, address := range email.Recipients() {
+		if len(email.Settled) > 0 {
+			email.Settled = append(email.Settled, automations.Settled{Address: address, Status: automations.EmailFailed, Reason: email.LastError})
+		}
+	}
+	if slices.ContainsFunc(email.Settled, func(s automations.Settled) bool { return s.Status == automations.EmailSent }) {
+		email.Status = automations.EmailSent
+	}
+}
+
+// retryLater queues a mail again: after half a minute, then twice as long each
+// time up to an hour, each spread by a quarter so that a recovering server is
+// not met by everything at once.
+func (e *Engine) retryLater(email *automations.Email) {
+	wait := min(firstRetry<<min(email.Attempts-1, 10), lastRetry)
+	wait += time.Duration(rand.Int64N(int64(wait / 4)))
+	at := now().Add(wait)
+	if at.Sub(later(email.CreatedAt, email.ScheduledAt)) > e.cfg.RetryFor {
+		email.LastError = fmt.Sprintf("given up after %d attempts: %s", email.Attempts, email.LastError)
+		e.giveUp(email)
+		return
+	}
+	email.Status, email.NextAttemptAt = automations.EmailQueued, at
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
+)
+
+// EmailRequest is a mail that somebody asks for over the API. Its content is
+// either a template's or its own; its own is not searched for variables.
+type EmailRequest struct {
+	From        string   // the template's or the configured sender when empty
+	To          []string // addresses with or without display names, as CC and BCC
+	CC, BCC     []string
+	ReplyTo     []string
+	Subject     string // over the template's when there is one
+	HTML, Text  string
+	Template    string // id or alias; empty for none
+	Variables   map[string]json.RawMessage
+	Headers     []mail.Header
+	Attachments []mail.Attachment
+	Tags        []automations.Tag
+	TopicID     automations.ID // zero for none
+	ScheduledAt time.Time      // zero for at once
+}
+
+// EmailResult is what became of one request: a queued mail, or an error.
+type EmailResult struct {
+	Email *automations.Email
+	Err   error
+}
+
+// SendEmails queues mails in one transaction. With allOrNone a request that is
+// refused keeps all from being queued. A nil request is left out: its result
+// is the caller's affair. An error of the whole is returned as such, as that
+// there is no quota left.
+func (e *Engine) SendEmails(requests []*EmailRequest, allOrNone bool, idem *Idempotency[[]EmailResult]) ([]EmailResult, *storage.IdempotentAnswer, error) {
+	results, replayed, err := once(e, idem, func(tx *storage.Tx) ([]EmailResult, error) {
+		results := make([]EmailResult, len(requests))
+		contents := make([]*automations.EmailContent, len(requests))
+		refused := false
+		for i, request := range requests {
+			if request == nil {
+				continue
+			}
+			email, content, err := e.compose(tx, request)
+			if _, ok := errors.AsType[*automations.Error](err); err != nil && !ok {
+				return nil, err
+			}
+			results[i], contents[i] = EmailResult{email, err}, content
+			refused = refused || err != nil
+		}
+		if refused && allOrNone {
+			return results, nil
+		}
+		for i, result := range results {
+			if result.Email == nil {
+				continue
+			}
+			if err := e.quotaFor(tx, result.Email.NextAttemptAt); err != nil {
+				return nil, err
+			}
+			if err := tx.InsertEmail(result.Email, contents[i]); err != nil {
+				return nil, err
+			}
+		}
+		return results, nil
+	})
+	if err == nil {
+		kick(e.outboxKick)
+	}
+	return results, replayed, err
+}
+
+// compose makes a mail of a request. An *automations.Error says what is wrong
+// with the request.
+func (e *Engine) compose(tx *storage.Tx, r *EmailRequest) (*automations.Email, *automations.EmailContent, error) {
+	var p automations.Problems
+	tmpl, content, err := e.contentOf(tx, r)
+	if err != nil {
+		if _, ok := errors.AsType[*automations.Error](err); !ok {
+			return nil, nil, err
+		}
+		p.Include("template", err)
+	}
+	from, err := e.sender(r.From, tmpl.from)
+	if err != nil {
+		p.Add("", "from", "%s", err)
+	}
+	if r.TopicID != (automations.ID{}) {
+		switch _, err := tx.Topic(r.TopicID); {
+		case errors.Is(err, storage.ErrNotFound):
+			p.Add("", "topic_id", "no topic has the id %s", r.TopicID)
+		case err != nil:
+			return nil, nil, err
+		}
+	}
+	if p.Err() == nil {
+		if err := content.check(); err != nil {
+			p.Add("", "subject", "%s", err)
+		}
+	}
+	if err := p.Err(); err != nil {
+		return nil, nil, err
+	}
+	replyTo := r.ReplyTo
+	if len(replyTo) == 0 {
+		replyTo = tmpl.replyTo
+	}
+	id, at := newID(), now()
+	email := &automations.Email{
+		ID: id, Status: automations.EmailQueued, TemplateID: tmpl.id, TopicID: r.TopicID, From: from.String(), To: r.To, CC: r.CC, BCC: r.BCC,
+		ReplyTo: replyTo, Subject: content.subject, Tags: r.Tags, MessageID: mail.MessageID(from.Domain(), id.String()),
+		ScheduledAt: r.ScheduledAt, NextAttemptAt: later(at, r.ScheduledAt), CreatedAt: at, UpdatedAt: at,
+	}
+	return email, &automations.EmailContent{HTML: content.html, Text: content.text, Headers: r.Headers, Attachments: r.Attachments}, nil
+}
+
+// contentOf finds or renders what a request sends. The template is empty, not
+// nil, when there is none.
+func (e *Engine) contentOf(tx *storage.Tx, r *EmailRequest) (*template, rendered, error) {
+	if r.Template == "" {
+		return &template{}, rendered{r.Subject, r.HTML, r.Text}, nil
+	}
+	defs, err := e.definitionsOf(tx)
+	if err != nil {
+		return &template{}, rendered{}, err
+	}
+	tmpl, err := defs.template(tx, r.Template)
+	if err != nil {
+		return &template{}, rendered{}, err
+	}
+	scope := &automations.Scope{}
+	if only := append(append(r.To[:len(r.To):len(r.To)], r.CC...), r.BCC...); len(only) == 1 {
+		address, _ := mail.ParseAddress(only[0])
+		if scope.Contact, err = tx.ContactByEmail(address.Addr); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return tmpl, rendered{}, err
+		}
+	}
+	known := lookup(tx, tmpl, scope)
+	content, err := tmpl.render(func(name string) (any, bool) {
+		if value, ok := present(r.Variables[name]); ok {
+			return value, true
+		}
+		return known(name)
+	})
+	if err != nil {
+		return tmpl, content, automations.Errorf(automations.KindInvalid, "template_variable_missing", "%s", err)
+	}
+	if r.Subject != "" {
+		content.subject = r.Subject
+	}
+	return tmpl, content, nil
+}
+
+// CancelEmail takes back a mail that has not begun to leave. An
+// *automations.Error of KindConflict says that it is too late.
+func (e *Engine) CancelEmail(id automations.ID) (*automations.Email, error) {
+	return e.changeQueued(id, func(_ *storage.Tx, email *automations.Email) error {
+		email.Status = automations.EmailCancelled
+		return nil
+	})
+}
+
+// RescheduleEmail moves a mail that has not begun to leave to another time. An
+// *automations.Error of KindConflict says that it is too late.
+func (e *Engine) RescheduleEmail(id automations.ID, at time.Time) (*automations.Email, error) {
+	return e.changeQueued(id, func(tx *storage.Tx, email *automations.Email) error {
+		email.ScheduledAt, email.NextAttemptAt = at, at
+		return e.quotaFor(tx, at)
+	})
+}
+
+func (e *Engine) changeQueued(id automations.ID, change func(*storage.Tx, *automations.Email) error) (*automations.Email, error) {
+	var row *storage.EmailRow
+	err := e.db.Update(func(tx *storage.Tx) (err error) {
+		if row, err = tx.Email(id); err != nil {
+			return err
+		}
+		switch {
+		case row.Run != automations.RunRef{}:
+			return automations.Errorf(automations.KindConflict, "email_of_run", "the mail belongs to a run; cancel the run %s instead", row.Run.RunID)
+		case row.Status != automations.EmailQueued || row.Attempts > 0:
+			return automations.Errorf(automations.KindConflict, "email_not_scheduled", "the mail is %s; only mail that has not begun to leave can be changed", row.Status)
+		}
+		if err := change(tx, row.Email); err != nil {
+			return err
+		}
+		row.UpdatedAt = now()
+		return tx.SaveEmail(row)
+	})
+	if err != nil {
+		return nil, err
+	}
+	kick(e.outboxKick)
+	return row.Email, nil
+}

@@ -1,0 +1,137 @@
+package mail
+
+import (
+	"encoding/base64"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/textproto"
+	"path/filepath"
+	"strings"
+)
+
+// part is one MIME entity: content, or other parts.
+type part struct {
+	header   textproto.MIMEHeader
+	content  func(io.Writer) error
+	children []part
+	boundary string
+}
+
+// body is the content of the message as a tree of parts.
+func (m *Message) body() part {
+	text := m.Text
+	if text == "" {
+		text = TextFromHTML(m.HTML)
+	}
+	root := textPart("text/plain", text)
+	if m.HTML != "" {
+		root = m.multipart("alternative", root, textPart("text/html", m.HTML))
+	}
+	var shown, below []part
+	for _, a := range m.Attachments {
+		if a.ContentID != "" {
+			shown = append(shown, a.part())
+		} else {
+			below = append(below, a.part())
+		}
+	}
+	if len(shown) > 0 {
+		root = m.multipart("related", append([]part{root}, shown...)...)
+	}
+	if len(below) > 0 {
+		root = m.multipart("mixed", append([]part{root}, below...)...)
+	}
+	return root
+}
+
+// multipart joins parts. Its boundary is derived from the message, so that it
+// is always the same, and hashed, so that no content can hold it but by
+// design.
+func (m *Message) multipart(kind string, children ...part) part {
+	boundary := "b" + digest(kind, m.MessageID, m.Text, m.HTML)
+	return part{
+		header:   textproto.MIMEHeader{"Content-Type": {mime.FormatMediaType("multipart/"+kind, map[string]string{"boundary": boundary})}},
+		children: children,
+		boundary: boundary,
+	}
+}
+
+// write writes the part to where create says, once it has the part's header.
+func (p part) write(create func(textproto.MIMEHeader) (io.Writer, error)) error {
+	w, err := create(p.header)
+	if err != nil {
+		return err
+	}
+	if p.children == nil {
+		return p.content(w)
+	}
+	parts := multipart.NewWriter(w)
+	if err := parts.SetBoundary(p.boundary); err != nil {
+		return err
+	}
+	for _, child := range p.children {
+		if err := child.write(parts.CreatePart); err != nil {
+			return err
+		}
+	}
+	return parts.Close()
+}
+
+func textPart(kind, text string) part {
+	return part{
+		header:  textproto.MIMEHeader{"Content-Type": {kind + "; charset=utf-8"}, "Content-Transfer-Encoding": {"quoted-printable"}},
+		content: func(w io.Writer) error { return quoted(w, text) },
+	}
+}
+
+// quoted writes text as quoted-printable with CRLF line ends, whatever line
+// ends it has.
+func quoted(w io.Writer, text string) error {
+	q := quotedprintable.NewWriter(w)
+	text = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(text)
+	if _, err := io.WriteString(q, text); err != nil {
+		return err
+	}
+	return q.Close()
+}
+
+// part makes a MIME entity of the attachment.
+func (a Attachment) part() part {
+	kind, _, err := mime.ParseMediaType(a.ContentType)
+	if err != nil {
+		kind, _, err = mime.ParseMediaType(mime.TypeByExtension(filepath.Ext(a.Filename)))
+	}
+	if err != nil || strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/") {
+		kind = "application/octet-stream"
+	}
+	disposition := "attachment"
+	if a.ContentID != "" {
+		disposition = "inline"
+	}
+	header := textproto.MIMEHeader{
+		"Content-Type":              {kind},
+		"Content-Transfer-Encoding": {"base64"},
+		"Content-Disposition":       {mime.FormatMediaType(disposition, map[string]string{"filename": a.Filename})},
+	}
+	if a.ContentID != "" {
+		header["Content-Id"] = []string{"<" + a.ContentID + ">"}
+	}
+	return part{header: header, content: func(w io.Writer) error { return inBase64(w, a.Content) }}
+}
+
+const base64Line = 76
+
+// inBase64 writes content as base64 in lines, as RFC 2045 wants them.
+func inBase64(w io.Writer, content []byte) error {
+	text := base64.StdEncoding.EncodeToString(content)
+	for len(text) > 0 {
+		n := min(len(text), base64Line)
+		if _, err := io.WriteString(w, text[:n]+"\r\n"); err != nil {
+			return err
+		}
+		text = text[n:]
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// CountMail counts a mail that is to leave on the day of the time, in UTC.
+func (tx *Tx) CountMail(at time.Time) error {
+	key := tuple(at.Truncate(day))
+	n, err := tx.number(mailCountsBucket, key)
+	if err != nil {
+		return err
+	}
+	return tx.put(mailCountsBucket, key, binary.BigEndian.AppendUint64(nil, uint64(n+1)))
+}
+
+// MailCount is how many mails were counted on the days from one time up to,
+// and not including, another.
+func (tx *Tx) MailCount(from, to time.Time) (total int64, err error) {
+	end := tuple(to)
+	c := tx.bucket(mailCountsBucket).Cursor()
+	for key, _ := c.Seek(tuple(from)); key != nil && bytes.Compare(key, end) < 0; key, _ = c.Next() {
+		n, err := tx.number(mailCountsBucket, key)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
