@@ -3,7 +3,6 @@ package server
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -49,7 +48,7 @@ type wireAutomationItem struct {
 func renderAutomation(r *request, w *automations.Workflow, d automations.Definition) wireAutomation {
 	return wireAutomation{
 		Object: "automation", ID: w.ID, Name: w.Name, Status: automationStatus(r, w.Status), TriggerEventName: w.Trigger,
-		Deduplication: renderDeduplication(w.Deduplication), Connections: slices.Concat([]wireConnection{}, d.Connections), Steps: d.Steps,
+		Deduplication: renderDeduplication(w.Deduplication), Connections: orEmpty(d.Connections), Steps: d.Steps,
 		Revision: w.Revision, CreatedAt: wireTime(w.CreatedAt), UpdatedAt: wireTime(w.UpdatedAt),
 	}
 }
@@ -338,7 +337,7 @@ func (s *Server) listRevisions(r *request) (answer, error) {
 		list = listOf(all, false, func(rev *automations.Revision) wireRevision {
 			return wireRevision{
 				Object: "automation_revision", AutomationID: w.ID, Revision: rev.Number, Current: rev.Number == w.Revision,
-				Connections: slices.Concat([]wireConnection{}, rev.Definition.Connections), Steps: rev.Definition.Steps, CreatedAt: wireTime(rev.CreatedAt),
+				Connections: orEmpty(rev.Definition.Connections), Steps: rev.Definition.Steps, CreatedAt: wireTime(rev.CreatedAt),
 			}
 		})
 		return err

@@ -23,8 +23,9 @@ type request struct {
 	resend bool // the caller reads Resend's words where they differ; see words.go
 }
 
-// readBody reads the body, if any. It must say that it is JSON.
-func (r *request) readBody(w http.ResponseWriter, limit int64) error {
+// readBody reads the body, if any. If it says what it is it must be of the media
+// type.
+func (r *request) readBody(w http.ResponseWriter, limit int64, media string) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return automations.Errorf(automations.KindTooLarge, "", "the body is larger than %d bytes", limit)
@@ -33,9 +34,9 @@ func (r *request) readBody(w http.ResponseWriter, limit int64) error {
 		return automations.Errorf(automations.KindMalformed, "", "the body could not be read to its end; send it again")
 	}
 	if kind := r.Header.Get("Content-Type"); len(body) > 0 && kind != "" {
-		media, _, err := mime.ParseMediaType(kind)
-		if err != nil || media != "application/json" && !strings.HasSuffix(media, "+json") {
-			return automations.Errorf(automations.KindUnsupported, "", "the body is %.60q; send JSON with Content-Type: application/json", kind)
+		sent, _, err := mime.ParseMediaType(kind)
+		if err != nil || sent != media && !(media == "application/json" && strings.HasSuffix(sent, "+json")) {
+			return automations.Errorf(automations.KindUnsupported, "", "the body is %.60q; send it with Content-Type: %s", kind, media)
 		}
 	}
 	r.body = body

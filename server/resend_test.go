@@ -15,7 +15,7 @@ import (
 // resendClient is Resend's own client, unmodified, against the real server.
 func resendClient(t *testing.T, r *rig) *resend.Client {
 	t.Helper()
-	server := httptest.NewServer(r.public)
+	server := httptest.NewServer(checked(t, r.public))
 	t.Cleanup(server.Close)
 	client := resend.NewCustomClient(http.DefaultClient, r.key)
 	base, err := url.Parse(server.URL + "/")

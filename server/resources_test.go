@@ -229,3 +229,60 @@ func TestSharedTransactionsAreInvisible(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestAudiencesAreSegments(t *testing.T) {
+	r := newRig(t)
+	id := r.do(http.MethodPost, "/audiences", `{"name":"Old"}`).want(201).text("id")
+	r.do(http.MethodPatch, "/audiences/"+id, `{"name":"Older"}`).want(200)
+	r.do(http.MethodGet, "/audiences/"+id, "").want(200).has("name", "Older")
+	r.do(http.MethodGet, "/segments/"+id, "").want(200).has("name", "Older")
+	r.do(http.MethodPatch, "/segments/"+id, `{"name":""}`).want(422)
+	r.do(http.MethodPatch, "/segments/"+id, `{"name":"Oldest"}`).want(200)
+	contact := r.do(http.MethodPost, "/audiences/"+id+"/contacts", `{"email":"a@example.com"}`).want(201).has("segments.0", id).text("id")
+	r.do(http.MethodPatch, "/audiences/"+id+"/contacts/a@example.com", `{"first_name":"Ada"}`).want(200)
+	r.do(http.MethodGet, "/audiences/"+id+"/contacts/"+contact, "").want(200).has("first_name", "Ada")
+	r.do(http.MethodDelete, "/audiences/"+id, "").want(200).has("deleted", true)
+	r.do(http.MethodGet, "/audiences/"+id, "").want(404)
+	r.do(http.MethodGet, "/contacts/"+contact, "").want(200).has("segments.0", nil)
+}
+
+func TestRenameAPIKey(t *testing.T) {
+	r := newRig(t)
+	id := r.do(http.MethodPost, "/api-keys", `{"name":"a","permission":"events_access"}`).want(201).text("id")
+	r.do(http.MethodPatch, "/api-keys/"+id, `{"name":"b"}`).want(200).has("name", "b").has("permission", "events_access")
+	r.do(http.MethodPatch, "/api-keys/"+id, `{"permission":"full_access"}`).want(422)
+	r.do(http.MethodPatch, "/api-keys/"+id, `{}`).want(422)
+}
+
+func TestSuppressionsAsCSV(t *testing.T) {
+	r := newRig(t)
+	csv := func(path, body string) *reply {
+		return r.send(r.public, r.key, http.MethodPost, path, body, "Content-Type", "text/csv; charset=utf-8")
+	}
+	export := func() string { return string(r.do(http.MethodGet, "/api/suppressions/export", "").want(200).raw) }
+	if got := export(); got != "email,origin,created_at\n" {
+		t.Errorf("empty: %q", got)
+	}
+	csv("/api/suppressions/import", "\ufeffname,EMAIL,origin\n\"Lovelace, Ada\",Ada@Example.com,Bounce\nBob,bob@example.com,\nX,nonsense,\nY,y@example.com,whim\nZ\nAgain,ada@example.com,\n").want(200).
+		has("created", 2).has("existing", 1).has("errors.0.line", 4).has("errors.1.line", 5).has("errors.2.line", 6).has("errors.3", nil)
+	r.do(http.MethodGet, "/suppressions/ada@example.com", "").want(200).has("origin", "bounce")
+	lines := strings.Split(strings.TrimSpace(export()), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[1], "bob@example.com,manual,20") || !strings.HasPrefix(lines[2], "ada@example.com,bounce,20") {
+		t.Errorf("%q", lines)
+	}
+	csv("/suppressions/import", export()).want(200).has("created", 0).has("existing", 2)
+	csv("/suppressions/import", "").want(422)
+	csv("/suppressions/import", "address\na@example.com\n").want(422)
+	csv("/suppressions/import", "email\nnew@example.com\n\"open\n").want(422)
+	r.do(http.MethodGet, "/suppressions/new@example.com", "").want(404) // nothing of a broken file is imported
+	r.do(http.MethodPost, "/suppressions/import", "email\na@example.com\n").want(415)
+	var many strings.Builder
+	many.WriteString("email\n")
+	for i := range 1203 {
+		fmt.Fprintf(&many, "m%d@example.com\n", i)
+	}
+	csv("/suppressions/import", many.String()).want(200).has("created", 1203)
+	if n := strings.Count(export(), "\n"); n != 1206 {
+		t.Errorf("%d lines", n)
+	}
+}

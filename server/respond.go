@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,11 +12,13 @@ import (
 	"github.com/opensend/opensend/storage"
 )
 
-// answer is what goes back: body is encoded as JSON unless raw is set.
+// answer is what goes back: stream writes it when it is set, else it is raw,
+// else body is encoded as JSON.
 type answer struct {
 	status int
 	body   any
 	raw    []byte
+	stream func(io.Writer) error
 	header map[string]string
 }
 
@@ -24,14 +27,21 @@ func created(body any) (answer, error) { return answer{status: http.StatusCreate
 
 func write(w http.ResponseWriter, a answer) {
 	raw := a.raw
-	if raw == nil {
+	if raw == nil && a.stream == nil {
 		raw = encode(a.body)
 	}
 	h := w.Header()
+	h.Set("Content-Type", "application/json")
 	for k, v := range a.header {
 		h.Set(k, v)
 	}
-	h.Set("Content-Type", "application/json")
+	if a.stream != nil {
+		w.WriteHeader(a.status)
+		if err := a.stream(w); err != nil {
+			panic(http.ErrAbortHandler) // the caller must not take what has come for the whole
+		}
+		return
+	}
 	h.Set("Content-Length", strconv.Itoa(len(raw)))
 	w.WriteHeader(a.status)
 	w.Write(raw)

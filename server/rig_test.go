@@ -98,6 +98,7 @@ func (r *rig) send(h http.Handler, key, method, path, body string, header ...str
 	}
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, req)
+	checkExchange(r.t, req, body, rec)
 	raw, err := io.ReadAll(rec.Body)
 	if err != nil {
 		r.t.Fatal(err)

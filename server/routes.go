@@ -37,6 +37,14 @@ func (rt route) prefixes() []string {
 	return []string{""}
 }
 
+// media is the media type of the route's body.
+func (rt route) media() string {
+	if rt.path == "/suppressions/import" {
+		return "text/csv"
+	}
+	return "application/json"
+}
+
 func (rt route) errors() func(*request, error) answer {
 	if rt.door == mailDiverDoor {
 		return mailDiverErrors
@@ -50,6 +58,8 @@ func routes() []route {
 	return []route{
 		{get, "/healthz", plainDoor, accessNone, (*Server).health},
 		{get, "/readyz", plainDoor, accessNone, (*Server).ready},
+		{get, "/openapi.json", plainDoor, accessNone, (*Server).openAPIJSON},
+		{get, "/docs", plainDoor, accessNone, (*Server).docs},
 
 		{post, "/events/send", openSendDoor, accessEvents, (*Server).sendEvent},
 		{post, "/events/send/batch", openSendDoor, accessEvents, (*Server).sendEvents},
@@ -139,6 +149,8 @@ func routes() []route {
 		{get, "/suppressions", openSendDoor, accessFull, (*Server).listSuppressions},
 		{post, "/suppressions/batch/add", openSendDoor, accessFull, (*Server).createSuppressions},
 		{post, "/suppressions/batch/remove", openSendDoor, accessFull, (*Server).deleteSuppressions},
+		{get, "/suppressions/export", openSendDoor, accessFull, (*Server).exportSuppressions},
+		{post, "/suppressions/import", openSendDoor, accessFull, (*Server).importSuppressions},
 		{get, "/suppressions/{id}", openSendDoor, accessFull, (*Server).getSuppression},
 		{del, "/suppressions/{id}", openSendDoor, accessFull, (*Server).deleteSuppression},
 

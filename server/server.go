@@ -38,9 +38,10 @@ type Server struct {
 	limits    *limiter
 	log       *slog.Logger
 	stopping  atomic.Bool
-	inFlight  sync.Map // Idempotency-Keys of requests under way, by door
-	keys      sync.Map // API keys met before, by hash: knownKey
-	lastUsed  sync.Map // when each API key's use was last written, by id
+	inFlight  sync.Map                     // Idempotency-Keys of requests under way, by door
+	keys      sync.Map                     // API keys met before, by hash: knownKey
+	lastUsed  sync.Map                     // when each API key's use was last written, by id
+	described func() (*description, error) // of the API; made when it is first asked for
 }
 
 // New makes a Server.
@@ -54,7 +55,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), log: cfg.Log}, nil
+	return &Server{
+		db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), log: cfg.Log,
+		described: sync.OnceValues(describe),
+	}, nil
 }
 
 // Handler answers the public API.
@@ -128,7 +132,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		resend: !e.api && strings.HasPrefix(r.UserAgent(), "resend-"),
 	}
 	defer func() {
-		if caught := recover(); caught != nil {
+		if caught := recover(); caught == http.ErrAbortHandler {
+			panic(caught)
+		} else if caught != nil {
 			e.server.log.Error("request panicked", "method", r.Method, "route", e.route.path, "request_id", w.Header().Get("X-Request-Id"), "panic", caught, "stack", string(debug.Stack()))
 			write(w, e.route.errors()(req, errors.New("panic")))
 		}
@@ -153,7 +159,7 @@ func (e *endpoint) answer(w http.ResponseWriter, req *request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	if err := req.readBody(w, e.server.bodyLimit); err != nil {
+	if err := req.readBody(w, e.server.bodyLimit, e.route.media()); err != nil {
 		return answer{}, err
 	}
 	return e.route.handle(e.server, req)
