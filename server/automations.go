@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -184,14 +185,16 @@ func (s *Server) listAutomations(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var p automations.Problems
-	filter := storage.WorkflowFilter{Status: automations.WorkflowStatus(r.URL.Query().Get("status")), Search: r.URL.Query().Get("search")}
-	oneOf(&p, "status", filter.Status, []automations.WorkflowStatus{automations.StatusDraft, automations.StatusEnabled, automations.StatusDisabled})
+	status, search := r.URL.Query().Get("status"), strings.ToLower(r.URL.Query().Get("search"))
+	oneOf(&p, "status", automations.WorkflowStatus(status), []automations.WorkflowStatus{automations.StatusDraft, automations.StatusEnabled, automations.StatusDisabled})
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
 	var list wireList[wireAutomationItem]
 	err = s.db.View(func(tx *storage.Tx) error {
-		rows, more, err := tx.Workflows(page, filter)
+		rows, more, err := tx.Workflows(page, func(w *automations.Workflow) bool {
+			return (status == "" || status == automationStatus(r, w.Status)) && strings.Contains(strings.ToLower(w.Name+" "+w.Trigger), search)
+		})
 		if err != nil {
 			return err
 		}

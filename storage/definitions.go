@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/opensend/opensend/automations"
 )
@@ -72,22 +71,9 @@ func (tx *Tx) Workflow(id automations.ID) (*automations.Workflow, error) {
 	return record[automations.Workflow](tx, workflowsBucket, id[:])
 }
 
-// WorkflowFilter narrows a list of workflows; zero fields do not.
-type WorkflowFilter struct {
-	Status automations.WorkflowStatus
-	Search string // part of the name or the trigger, without case
-}
-
-func (f WorkflowFilter) match(w *automations.Workflow) bool {
-	if f.Status != "" && f.Status != w.Status {
-		return false
-	}
-	return strings.Contains(strings.ToLower(w.Name+" "+w.Trigger), strings.ToLower(f.Search))
-}
-
-// Workflows lists workflow heads.
-func (tx *Tx) Workflows(page Page, f WorkflowFilter) ([]*automations.Workflow, bool, error) {
-	return list(tx, workflowsBucket, nil, page, f.match)
+// Workflows lists workflow heads; keep, when not nil, filters.
+func (tx *Tx) Workflows(page Page, keep func(*automations.Workflow) bool) ([]*automations.Workflow, bool, error) {
+	return list(tx, workflowsBucket, nil, page, keep)
 }
 
 // AllWorkflows reads every workflow head, oldest first.
