@@ -192,7 +192,7 @@ func (s *storm) audit() {
 	err = db.View(func(tx *storage.Tx) error {
 		page := storage.Page{Limit: 1000}
 		for {
-			rows, more, err := tx.Deliveries(page, nil)
+			rows, rest, err := tx.Deliveries(page, nil)
 			if err != nil {
 				return err
 			}
@@ -205,7 +205,7 @@ func (s *storm) audit() {
 				stored[d.ID.String()] = d
 				s.auditDelivery(tx, d)
 			}
-			if !more {
+			if !rest.More {
 				return nil
 			}
 			page.After = rows[len(rows)-1].ID

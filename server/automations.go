@@ -337,7 +337,7 @@ func (s *Server) listRevisions(r *request) (answer, error) {
 			return err
 		}
 		all, err := tx.Revisions(w.ID)
-		list = listOf(all, false, func(rev *automations.Revision) wireRevision {
+		list = listOf(all, storage.Rest{}, func(rev *automations.Revision) wireRevision {
 			return wireRevision{
 				Object: "automation_revision", AutomationID: w.ID, Revision: rev.Number, Current: rev.Number == w.Revision,
 				Connections: orEmpty(rev.Definition.Connections), Steps: rev.Definition.Steps, CreatedAt: wireTime(rev.CreatedAt),

@@ -182,7 +182,7 @@ func (s *Server) listContacts(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, bool, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, storage.Rest, error) {
 		return tx.Contacts(page, filter)
 	}, renderContact(r))
 }

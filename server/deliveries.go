@@ -14,7 +14,7 @@ func (s *Server) listDeliveries(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Delivery, bool, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Delivery, storage.Rest, error) {
 		return tx.Deliveries(page, keep)
 	}, renderStoredDelivery)
 }

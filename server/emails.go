@@ -85,7 +85,7 @@ func (s *Server) listEmails(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Email, bool, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Email, storage.Rest, error) {
 		return tx.Emails(page, func(e *automations.Email) bool { return status == "" || e.Status == status })
 	}, renderEmail)
 }

@@ -63,11 +63,14 @@ type wireList[T any] struct {
 	Object  string `json:"object"`
 	Data    []T    `json:"data"`
 	HasMore bool   `json:"has_more"`
+	// Cut is where to go on, as after or before, when a filter that matches
+	// little ended the page before it was full.
+	Cut *automations.ID `json:"next_cursor,omitempty"`
 }
 
 // listOf renders rows into a list.
-func listOf[R, W any](rows []R, more bool, render func(R) W) wireList[W] {
-	list := wireList[W]{Object: "list", Data: make([]W, len(rows)), HasMore: more}
+func listOf[R, W any](rows []R, rest storage.Rest, render func(R) W) wireList[W] {
+	list := wireList[W]{Object: "list", Data: make([]W, len(rows)), HasMore: rest.More, Cut: idOrNull(rest.Cut)}
 	for i, row := range rows {
 		list.Data[i] = render(row)
 	}
@@ -75,15 +78,15 @@ func listOf[R, W any](rows []R, more bool, render func(R) W) wireList[W] {
 }
 
 // respondList answers with the page of rows that the request asks for.
-func respondList[R, W any](r *request, read func(*storage.Tx, storage.Page) ([]R, bool, error), render func(R) W) (answer, error) {
+func respondList[R, W any](r *request, read func(*storage.Tx, storage.Page) ([]R, storage.Rest, error), render func(R) W) (answer, error) {
 	page, err := r.page()
 	if err != nil {
 		return answer{}, err
 	}
 	var list wireList[W]
 	err = r.server.db.View(func(tx *storage.Tx) error {
-		rows, more, err := read(tx, page)
-		list = listOf(rows, more, render)
+		rows, rest, err := read(tx, page)
+		list = listOf(rows, rest, render)
 		return err
 	})
 	if err != nil {

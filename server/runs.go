@@ -12,10 +12,10 @@ func (s *Server) listRuns(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Run, bool, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Run, storage.Rest, error) {
 		w, _, err := automation(tx, r)
 		if err != nil {
-			return nil, false, err
+			return nil, storage.Rest{}, err
 		}
 		return tx.Runs(w.ID, page, keep)
 	}, func(run *automations.Run) wireRun { return renderRun(r, run) })

@@ -111,9 +111,9 @@ func (s *Server) listSegmentContacts(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, bool, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, storage.Rest, error) {
 		if _, err := tx.Segment(id); err != nil {
-			return nil, false, orNotFound(err, "segment", id.String())
+			return nil, storage.Rest{}, orNotFound(err, "segment", id.String())
 		}
 		return tx.Contacts(page, storage.ContactFilter{SegmentID: id})
 	}, renderContact(r))
@@ -121,20 +121,20 @@ func (s *Server) listSegmentContacts(r *request) (answer, error) {
 
 // listContactSegments lists the segments of a contact, all of them.
 func (s *Server) listContactSegments(r *request) (answer, error) {
-	return respondList(r, func(tx *storage.Tx, _ storage.Page) ([]*automations.Segment, bool, error) {
+	return respondList(r, func(tx *storage.Tx, _ storage.Page) ([]*automations.Segment, storage.Rest, error) {
 		c, err := contactByRef(tx, r.PathValue("id"))
 		if err != nil {
-			return nil, false, err
+			return nil, storage.Rest{}, err
 		}
 		var all []*automations.Segment
 		for _, id := range c.Segments {
 			segment, err := tx.Segment(id)
 			if err != nil {
-				return nil, false, err
+				return nil, storage.Rest{}, err
 			}
 			all = append(all, segment)
 		}
-		return all, false, nil
+		return all, storage.Rest{}, nil
 	}, renderSegment)
 }
 

@@ -89,7 +89,7 @@ func (s *Server) createSuppressions(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return created(listOf(stored, false, renderSuppression))
+	return created(listOf(stored, storage.Rest{}, renderSuppression))
 }
 
 // deleteSuppressions lifts the suppressions named by address or id; what is
@@ -123,7 +123,7 @@ func (s *Server) deleteSuppressions(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(listOf(lifted, false, func(d deleted) deleted { return d }))
+	return ok(listOf(lifted, storage.Rest{}, func(d deleted) deleted { return d }))
 }
 
 func readSuppressionBatch(r *request, known ...string) (emails []string, ids []automations.ID, err error) {
@@ -159,7 +159,7 @@ func (s *Server) listSuppressions(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Suppression, bool, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Suppression, storage.Rest, error) {
 		return tx.Suppressions(page, origin)
 	}, renderSuppression)
 }

@@ -35,10 +35,10 @@ func (s *Server) writeSuppressions(w io.Writer) error {
 		return err
 	}
 	page := storage.Page{Limit: csvBatch}
-	for more := true; more; {
+	for rest := (storage.Rest{More: true}); rest.More; {
 		var rows []*automations.Suppression
 		err := s.db.View(func(tx *storage.Tx) (err error) {
-			rows, more, err = tx.Suppressions(page, "")
+			rows, rest, err = tx.Suppressions(page, "")
 			return err
 		})
 		if err != nil {

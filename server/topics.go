@@ -143,9 +143,9 @@ type wireContactTopic struct {
 
 func (s *Server) listContactTopics(r *request) (answer, error) {
 	var c *automations.Contact
-	return respondList(r, func(tx *storage.Tx, page storage.Page) (rows []*automations.Topic, more bool, err error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) (rows []*automations.Topic, rest storage.Rest, err error) {
 		if c, err = contactByRef(tx, r.PathValue("id")); err != nil {
-			return nil, false, err
+			return nil, storage.Rest{}, err
 		}
 		return tx.Topics(page)
 	}, func(t *automations.Topic) wireContactTopic {

@@ -22,7 +22,7 @@ func (tx *Tx) APIKeyByHash(hash []byte) (*automations.APIKey, error) {
 }
 
 // APIKeys lists API keys.
-func (tx *Tx) APIKeys(page Page) ([]*automations.APIKey, bool, error) {
+func (tx *Tx) APIKeys(page Page) ([]*automations.APIKey, Rest, error) {
 	return list[automations.APIKey](tx, apiKeysBucket, nil, page, nil)
 }
 

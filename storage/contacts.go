@@ -101,7 +101,7 @@ func (f ContactFilter) match(c *automations.Contact) bool {
 }
 
 // Contacts lists contacts; those of one segment through its index.
-func (tx *Tx) Contacts(page Page, f ContactFilter) ([]*automations.Contact, bool, error) {
+func (tx *Tx) Contacts(page Page, f ContactFilter) ([]*automations.Contact, Rest, error) {
 	if f.SegmentID == (automations.ID{}) {
 		return list(tx, contactsBucket, nil, page, f.match)
 	}
@@ -139,7 +139,7 @@ func (tx *Tx) moveSegments(contact automations.ID, was, now []automations.ID) er
 }
 
 // Segments lists segments.
-func (tx *Tx) Segments(page Page) ([]*automations.Segment, bool, error) {
+func (tx *Tx) Segments(page Page) ([]*automations.Segment, Rest, error) {
 	return list[automations.Segment](tx, segmentsBucket, nil, page, nil)
 }
 

@@ -21,7 +21,7 @@ func (tx *Tx) EventTypeByName(name string) (*automations.EventType, error) {
 }
 
 // EventTypes lists event types.
-func (tx *Tx) EventTypes(page Page) ([]*automations.EventType, bool, error) {
+func (tx *Tx) EventTypes(page Page) ([]*automations.EventType, Rest, error) {
 	return list[automations.EventType](tx, eventTypesBucket, nil, page, nil)
 }
 
@@ -72,7 +72,7 @@ func (tx *Tx) Workflow(id automations.ID) (*automations.Workflow, error) {
 }
 
 // Workflows lists workflow heads; keep, when not nil, filters.
-func (tx *Tx) Workflows(page Page, keep func(*automations.Workflow) bool) ([]*automations.Workflow, bool, error) {
+func (tx *Tx) Workflows(page Page, keep func(*automations.Workflow) bool) ([]*automations.Workflow, Rest, error) {
 	return list(tx, workflowsBucket, nil, page, keep)
 }
 
@@ -149,7 +149,7 @@ func (tx *Tx) TemplateByAlias(alias string) (*automations.Template, error) {
 }
 
 // Templates lists templates.
-func (tx *Tx) Templates(page Page) ([]*automations.Template, bool, error) {
+func (tx *Tx) Templates(page Page) ([]*automations.Template, Rest, error) {
 	return list[automations.Template](tx, templatesBucket, nil, page, nil)
 }
 

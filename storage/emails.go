@@ -67,7 +67,7 @@ func (tx *Tx) SaveEmail(row *EmailRow) error {
 }
 
 // Emails lists mails; keep, when not nil, filters.
-func (tx *Tx) Emails(page Page, keep func(*automations.Email) bool) ([]*automations.Email, bool, error) {
+func (tx *Tx) Emails(page Page, keep func(*automations.Email) bool) ([]*automations.Email, Rest, error) {
 	return list(tx, emailsBucket, nil, page, keep)
 }
 

@@ -22,15 +22,24 @@ type Page struct {
 	Before automations.ID
 }
 
+// Rest says what is left of a list after a page, in the direction of reading.
+type Rest struct {
+	More bool // further rows may follow
+	// Cut is the last row that was looked at when the page ended before it was
+	// full, because its filter matches little: the list goes on from there. It
+	// is zero otherwise.
+	Cut automations.ID
+}
+
 // list reads one page of the rows below prefix, whose keys end in an id. keep,
-// when not nil, filters. more says that further rows may follow in the
-// direction of reading.
-func list[T any](tx *Tx, b bucket, prefix []byte, page Page, keep func(*T) bool) (rows []*T, more bool, err error) {
+// when not nil, filters.
+func list[T any](tx *Tx, b bucket, prefix []byte, page Page, keep func(*T) bool) (rows []*T, rest Rest, err error) {
 	return listThrough(tx, b, prefix, page, func(key, body []byte) (*T, error) { return decode[T](b, key, body) }, keep)
 }
 
 // listThrough is list for an index: load makes a row of an entry.
-func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(key, body []byte) (*T, error), keep func(*T) bool) (rows []*T, more bool, err error) {
+func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(key, body []byte) (*T, error), keep func(*T) bool) (rows []*T, rest Rest, err error) {
+	var last []byte
 	next := tx.walk(b, prefix, page)
 	forward := page.Before != automations.ID{}
 	for budget := scanBudget; ; budget-- {
@@ -38,17 +47,22 @@ func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(ke
 		if key == nil {
 			break
 		}
-		if len(rows) == page.Limit || budget == 0 {
-			more = true
+		if len(rows) == page.Limit {
+			rest.More = true
 			break
 		}
+		if budget == 0 {
+			rest = Rest{More: true, Cut: automations.ID(last[len(last)-16:])}
+			break
+		}
+		last = key
 		body, ok := open(key, value)
 		if !ok {
-			return nil, false, &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
+			return nil, Rest{}, &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
 		}
 		row, err := load(key, body)
 		if err != nil {
-			return nil, false, err
+			return nil, Rest{}, err
 		}
 		if keep == nil || keep(row) {
 			rows = append(rows, row)
@@ -57,7 +71,7 @@ func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(ke
 	if forward {
 		slices.Reverse(rows)
 	}
-	return rows, more, nil
+	return rows, rest, nil
 }
 
 // walk steps through the rows below prefix in the page's direction, from where

@@ -21,7 +21,7 @@ func (tx *Tx) ContactPropertyByKey(key string) (*automations.ContactProperty, er
 }
 
 // ContactProperties lists declared properties.
-func (tx *Tx) ContactProperties(page Page) ([]*automations.ContactProperty, bool, error) {
+func (tx *Tx) ContactProperties(page Page) ([]*automations.ContactProperty, Rest, error) {
 	return list[automations.ContactProperty](tx, contactPropertiesBucket, nil, page, nil)
 }
 

@@ -56,7 +56,7 @@ func (tx *Tx) SaveRun(row *RunRow) error {
 }
 
 // Runs lists the runs of a workflow; keep, when not nil, filters.
-func (tx *Tx) Runs(workflow automations.ID, page Page, keep func(*automations.Run) bool) ([]*automations.Run, bool, error) {
+func (tx *Tx) Runs(workflow automations.ID, page Page, keep func(*automations.Run) bool) ([]*automations.Run, Rest, error) {
 	return list(tx, runsBucket, workflow[:], page, keep)
 }
 
@@ -185,6 +185,6 @@ func (tx *Tx) Delivery(id automations.ID) (*automations.Delivery, error) {
 }
 
 // Deliveries lists stored events; keep, when not nil, filters.
-func (tx *Tx) Deliveries(page Page, keep func(*automations.Delivery) bool) ([]*automations.Delivery, bool, error) {
+func (tx *Tx) Deliveries(page Page, keep func(*automations.Delivery) bool) ([]*automations.Delivery, Rest, error) {
 	return list(tx, deliveriesBucket, nil, page, keep)
 }

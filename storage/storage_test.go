@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -258,5 +259,64 @@ func TestEarlyEventsAreBounded(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A filter that matches little costs a bounded scan, and the list goes on where
+// it was cut.
+func TestListIsCut(t *testing.T) {
+	db := storagetest.Open(t)
+	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	id := func(n int) automations.ID {
+		var id automations.ID
+		binary.BigEndian.PutUint64(id[8:], uint64(n))
+		return id
+	}
+	const scanBudget, rows = 20_000, 40_010
+	err := db.Update(func(tx *storage.Tx) error {
+		for i := range rows {
+			name := "common"
+			if i == 5 || i == rows-5 {
+				name = "rare"
+			}
+			if err := tx.AddDelivery(&automations.Delivery{ID: id(i), Event: name, ReceivedAt: base}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	walk := func(page storage.Page, next func(*storage.Page, automations.ID)) (found []automations.ID, pages int) {
+		for {
+			err := db.View(func(tx *storage.Tx) error {
+				looked := 0
+				got, rest, err := tx.Deliveries(page, func(d *automations.Delivery) bool { looked++; return d.Event == "rare" })
+				for _, d := range got {
+					found = append(found, d.ID)
+				}
+				if looked > scanBudget || rest.More != (rest.Cut != automations.ID{}) {
+					t.Errorf("%d rows looked at, %+v", looked, rest)
+				}
+				pages++
+				next(&page, rest.Cut)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if page.After == page.Before {
+				return found, pages
+			}
+		}
+	}
+	found, pages := walk(storage.Page{Limit: 5}, func(p *storage.Page, at automations.ID) { p.After = at })
+	if pages != 3 || len(found) != 2 || found[0] != id(rows-5) || found[1] != id(5) {
+		t.Errorf("%d pages, %v", pages, found)
+	}
+	found, pages = walk(storage.Page{Limit: 5, Before: id(1)}, func(p *storage.Page, at automations.ID) { p.Before = at })
+	if pages != 3 || len(found) != 2 || found[0] != id(5) {
+		t.Errorf("%d pages, %v", pages, found)
 	}
 }

@@ -36,7 +36,7 @@ func (tx *Tx) Suppressed(email string) bool {
 }
 
 // Suppressions lists suppressions; those of one origin when it is not empty.
-func (tx *Tx) Suppressions(page Page, origin automations.SuppressionOrigin) ([]*automations.Suppression, bool, error) {
+func (tx *Tx) Suppressions(page Page, origin automations.SuppressionOrigin) ([]*automations.Suppression, Rest, error) {
 	return list(tx, suppressionsBucket, nil, page, func(s *automations.Suppression) bool { return origin == "" || s.Origin == origin })
 }
 

@@ -8,7 +8,7 @@ func (tx *Tx) Topic(id automations.ID) (*automations.Topic, error) {
 }
 
 // Topics lists topics.
-func (tx *Tx) Topics(page Page) ([]*automations.Topic, bool, error) {
+func (tx *Tx) Topics(page Page) ([]*automations.Topic, Rest, error) {
 	return list[automations.Topic](tx, topicsBucket, nil, page, nil)
 }
 
