@@ -39,12 +39,11 @@ func (s *Server) createAPIKey(r *request) (answer, error) {
 	var p automations.Problems
 	f.Unknown(&p, "name", "permission", "expires_at")
 	key := &automations.APIKey{
-		ID: uuid.Must(uuid.NewV7()), Name: readName(f, &p), Permission: automations.Permission(f.String(&p, "permission")), CreatedAt: r.now,
+		ID: uuid.Must(uuid.NewV7()), Name: readName(f, &p), Permission: readWord(f, &p, automations.Permissions(), "permission"), CreatedAt: r.now,
 	}
 	if key.Permission == "" {
 		key.Permission = automations.FullAccess
 	}
-	oneOf(&p, "permission", key.Permission, automations.Permissions())
 	if text := f.String(&p, "expires_at"); text != "" {
 		if key.ExpiresAt, err = time.Parse(time.RFC3339, text); err != nil || !key.ExpiresAt.After(r.now) {
 			p.Add("", "expires_at", "expires_at must be a time to come, such as 2030-01-31T12:00:00Z")

@@ -116,6 +116,16 @@ func (r *request) queryTime(p *automations.Problems, name string) time.Time {
 	return t
 }
 
+// readWord reads a field that has one of a few words; empty when it is absent.
+func readWord[T ~string](f automations.Fields, p *automations.Problems, allowed []T, names ...string) T {
+	word := T(f.String(p, names...))
+	if word == "" && f.Raw(names...) != nil {
+		word = " " // an empty text is none of the words, and is not absent
+	}
+	oneOf(p, names[0], word, allowed)
+	return word
+}
+
 // oneOf checks a word against those allowed; empty is allowed too.
 func oneOf[T ~string](p *automations.Problems, path string, word T, allowed []T) {
 	if word == "" {

@@ -28,6 +28,7 @@ type rig struct {
 	public http.Handler
 	trust  http.Handler
 	key    string // full access
+	madeUp bool   // requests may have parameters that nobody reads
 }
 
 // inBubble runs a test in virtual time on a rig whose engine runs.
@@ -36,9 +37,9 @@ func inBubble(t *testing.T, test func(*testing.T, *rig)) {
 	synctest.Test(t, func(t *testing.T) { test(t, newRig(t)) })
 }
 
-func newRig(t *testing.T) *rig { return newRigWith(t, Config{}) }
+func newRig(t testing.TB) *rig { return newRigWith(t, Config{}) }
 
-func newRigWith(t *testing.T, cfg Config, change ...func(*engine.Config)) *rig {
+func newRigWith(t testing.TB, cfg Config, change ...func(*engine.Config)) *rig {
 	t.Helper()
 	db := storagetest.Open(t)
 	ec := engine.Config{DB: db, From: "Example <hello@example.com>", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
@@ -99,6 +100,9 @@ func (r *rig) send(h http.Handler, key, method, path, body string, header ...str
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, req)
 	checkExchange(r.t, req, body, rec)
+	if rec.Code < 300 && !r.madeUp {
+		checkQuery(r.t, req)
+	}
 	raw, err := io.ReadAll(rec.Body)
 	if err != nil {
 		r.t.Fatal(err)

@@ -45,8 +45,7 @@ func (s *Server) createSuppression(r *request) (answer, error) {
 	email, err := automations.NormalizeEmail(f.String(&p, "email"))
 	p.Include("email", err)
 	sent := newSuppression(r, email)
-	if origin := automations.SuppressionOrigin(f.String(&p, "origin")); origin != "" {
-		oneOf(&p, "origin", origin, automations.SuppressionOrigins())
+	if origin := readWord(f, &p, automations.SuppressionOrigins(), "origin"); origin != "" {
 		sent.Origin = origin
 	}
 	if err := p.Err(); err != nil {

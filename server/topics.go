@@ -54,13 +54,13 @@ func (s *Server) createTopic(r *request) (answer, error) {
 	}
 	var p automations.Problems
 	f.Unknown(&p, "name", "description", "default_subscription", "defaultSubscription")
-	t := &automations.Topic{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now, Default: automations.Subscription(f.String(&p, "default_subscription", "defaultSubscription"))}
-	for _, name := range []string{"name", "default_subscription"} {
-		if f.Raw(name, "defaultSubscription") == nil {
-			p.Missing("", name)
-		}
+	t := &automations.Topic{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now, Default: readWord(f, &p, automations.Subscriptions(), "default_subscription", "defaultSubscription")}
+	if !f.Sent("name") {
+		p.Missing("", "name")
 	}
-	oneOf(&p, "default_subscription", t.Default, automations.Subscriptions())
+	if t.Default == "" {
+		p.Missing("", "default_subscription")
+	}
 	readTopic(f, &p, t)
 	if err := p.Err(); err != nil {
 		return answer{}, err
@@ -211,11 +211,10 @@ func readTopicChoices(p *automations.Problems, raw json.RawMessage) map[automati
 		if !ok {
 			own.Add("", "id", "id must be the id of a topic")
 		}
-		choice := automations.Subscription(f.String(&own, "subscription"))
+		choice := readWord(f, &own, automations.Subscriptions(), "subscription")
 		if choice == "" {
 			own.Missing("", "subscription")
 		}
-		oneOf(&own, "subscription", choice, automations.Subscriptions())
 		p.Include(fmt.Sprintf("topics[%d]", i), own.Err())
 		choices[id] = choice
 	}
