@@ -3,6 +3,8 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -329,24 +331,49 @@ type wireRevision struct {
 	CreatedAt    wireTime         `json:"created_at"`
 }
 
+// listRevisions lists the editions of an automation, the newest first. They are
+// numbered without gaps, and after is such a number.
 func (s *Server) listRevisions(r *request) (answer, error) {
+	limit, after, err := revisionPage(r)
+	if err != nil {
+		return answer{}, err
+	}
 	var list wireList[wireRevision]
-	err := s.db.View(func(tx *storage.Tx) error {
+	err = s.db.View(func(tx *storage.Tx) error {
 		w, _, err := automation(tx, r)
 		if err != nil {
 			return err
 		}
-		all, err := tx.Revisions(w.ID)
-		list = listOf(all, storage.Rest{}, func(rev *automations.Revision) wireRevision {
+		var revisions []*automations.Revision
+		next := min(after-1, w.Revision)
+		for ; next > 0 && len(revisions) < limit; next-- {
+			revision, err := tx.Revision(w.ID, next)
+			if err != nil {
+				return err
+			}
+			revisions = append(revisions, revision)
+		}
+		list = listOf(revisions, storage.Rest{More: next > 0}, func(rev *automations.Revision) wireRevision {
 			return wireRevision{
 				Object: "automation_revision", AutomationID: w.ID, Revision: rev.Number, Current: rev.Number == w.Revision,
 				Connections: orEmpty(rev.Definition.Connections), Steps: rev.Definition.Steps, CreatedAt: wireTime(rev.CreatedAt),
 			}
 		})
-		return err
+		return nil
 	})
 	if err != nil {
 		return answer{}, err
 	}
 	return ok(list)
+}
+
+func revisionPage(r *request) (limit, after int, err error) {
+	var p automations.Problems
+	limit, after = r.limit(&p), math.MaxInt
+	if text := r.URL.Query().Get("after"); text != "" {
+		if after, err = strconv.Atoi(text); err != nil || after < 1 {
+			p.Add("", "after", "after must be the number of a revision")
+		}
+	}
+	return limit, after, p.Err()
 }

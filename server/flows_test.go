@@ -136,7 +136,11 @@ func TestRevisionsArePinned(t *testing.T) {
 		synctest.Wait()
 		r.run(id, before).has("revision", 1).has("step_states.old.status", "completed")
 		r.run(id, after).has("revision", 2).has("step_states.new.status", "completed")
-		r.do(http.MethodGet, "/automations/"+id+"/revisions", "").want(200).has("data.0.revision", 2).has("data.0.current", true).has("data.1.steps.2.key", "old")
+		r.do(http.MethodGet, "/automations/"+id+"/revisions", "").want(200).has("data.0.revision", 2).has("data.0.current", true).has("data.1.steps.2.key", "old").has("has_more", false)
+		r.do(http.MethodGet, "/automations/"+id+"/revisions?limit=1", "").want(200).has("data.0.revision", 2).has("data.1", nil).has("has_more", true)
+		r.do(http.MethodGet, "/automations/"+id+"/revisions?limit=1&after=2", "").want(200).has("data.0.revision", 1).has("data.0.current", false).has("has_more", false)
+		r.do(http.MethodGet, "/automations/"+id+"/revisions?after=1", "").want(200).has("data.0", nil)
+		r.do(http.MethodGet, "/automations/"+id+"/revisions?after=x", "").want(422)
 		r.do(http.MethodPost, "/api/automations/"+id+"/duplicate", "").want(201).has("status", "draft").has("revision", 1).has("name", "b (copy)").has("steps.2.key", "new")
 	})
 }

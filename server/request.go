@@ -75,18 +75,24 @@ const (
 	maxLimit     = 100
 )
 
+// limit reads how many rows are asked for.
+func (r *request) limit(p *automations.Problems) int {
+	text := r.URL.Query().Get("limit")
+	if text == "" {
+		return defaultLimit
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxLimit {
+		p.Add("", "limit", "limit must be a number from 1 to %d", maxLimit)
+	}
+	return n
+}
+
 // page reads limit, after and before.
 func (r *request) page() (storage.Page, error) {
 	var p automations.Problems
 	query := r.URL.Query()
-	page := storage.Page{Limit: defaultLimit}
-	if text := query.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxLimit {
-			p.Add("", "limit", "limit must be a number from 1 to %d", maxLimit)
-		}
-		page.Limit = n
-	}
+	page := storage.Page{Limit: r.limit(&p)}
 	for name, id := range map[string]*automations.ID{"after": &page.After, "before": &page.Before} {
 		text := query.Get(name)
 		if text == "" {

@@ -106,25 +106,6 @@ func (tx *Tx) DeleteWorkflow(id automations.ID) error {
 func (tx *Tx) Revision(workflow automations.ID, number int) (*automations.Revision, error) {
 	return record[automations.Revision](tx, revisionsBucket, tuple(workflow, number))
 }
-
-// Revisions reads every revision of a workflow, newest first.
-func (tx *Tx) Revisions(workflow automations.ID) ([]*automations.Revision, error) {
-	var keys [][]byte
-	tx.each(revisionsBucket, workflow[:], func(key []byte) bool {
-		keys = append(keys, key)
-		return true
-	})
-	all := make([]*automations.Revision, 0, len(keys))
-	for i := len(keys) - 1; i >= 0; i-- {
-		r, err := record[automations.Revision](tx, revisionsBucket, keys[i])
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, nil
-}
-
 // AddRevision stores a new revision; revisions are never changed.
 func (tx *Tx) AddRevision(r *automations.Revision) error {
 	key := tuple(r.WorkflowID, r.Number)
