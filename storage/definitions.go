@@ -106,6 +106,7 @@ func (tx *Tx) DeleteWorkflow(id automations.ID) error {
 func (tx *Tx) Revision(workflow automations.ID, number int) (*automations.Revision, error) {
 	return record[automations.Revision](tx, revisionsBucket, tuple(workflow, number))
 }
+
 // AddRevision stores a new revision; revisions are never changed.
 func (tx *Tx) AddRevision(r *automations.Revision) error {
 	key := tuple(r.WorkflowID, r.Number)
