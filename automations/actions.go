@@ -100,7 +100,7 @@ func parseWait(p *Problems, f Fields) *WaitAction {
 }
 
 func parseSendEmail(p *Problems, f Fields) *SendEmailAction {
-	f.Unknown(p, "template", "template_id", "templateId", "variables", "from", "subject", "reply_to", "replyTo", "html", "text")
+	f.Unknown(p, "template", "template_id", "templateId", "variables", "from", "subject", "reply_to", "replyTo", "html", "text", "topic_id", "topicId")
 	s := &SendEmailAction{
 		Template: f.String(p, "template_id", "templateId"), From: f.String(p, "from"), Subject: f.String(p, "subject"),
 		ReplyTo: f.Strings(p, "reply_to", "replyTo"), HTML: f.String(p, "html"), Text: f.String(p, "text"),
@@ -118,6 +118,12 @@ func parseSendEmail(p *Problems, f Fields) *SendEmailAction {
 	}
 	s.Variables = parseValues(p, variables, "template.variables")
 	s.ReplyTo = slices.DeleteFunc(s.ReplyTo, func(a string) bool { return a == "" })
+	if text := f.String(p, "topic_id", "topicId"); text != "" {
+		var ok bool
+		if s.TopicID, ok = ParseID(text); !ok {
+			p.Add("send_email_topic_invalid", "topic_id", "topic_id must be the id of a topic")
+		}
+	}
 	checkEmailAction(p, s)
 	return s
 }

@@ -166,6 +166,7 @@ type (
 		ReplyTo   []string
 		HTML      string // inline
 		Text      string // inline
+		TopicID   ID     // contacts that do not want the topic are skipped; zero for none
 	}
 	// ContactUpdateAction changes the run's contact. A nil field stays.
 	ContactUpdateAction struct {

@@ -49,9 +49,12 @@ func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
 
 func (ap *appliance) build() (err error) {
 	config := engine.Config{
-		DB: ap.db, From: ap.cfg.Mail.From, RetryFor: ap.cfg.Mail.RetryFor, Workers: ap.cfg.Mail.Workers,
+		DB: ap.db, BaseURL: ap.cfg.BaseURL, From: ap.cfg.Mail.From, RetryFor: ap.cfg.Mail.RetryFor, Workers: ap.cfg.Mail.Workers,
 		EmailsPerDay: ap.cfg.Limits.EmailsPerDay, EmailsPerMonth: ap.cfg.Limits.EmailsPerMonth,
 		ResendUnconfirmed: ap.cfg.Mail.OnUnconfirmed == "resend", Log: ap.log,
+	}
+	if config.DKIM, err = ap.cfg.dkimKeys(); err != nil {
+		return err
 	}
 	if smtp := ap.cfg.sender(); smtp != nil {
 		config.Sender = smtp
@@ -64,15 +67,15 @@ func (ap *appliance) build() (err error) {
 	}); err != nil {
 		return err
 	}
-	ap.web, err = web.New(web.Config{DB: ap.db, BaseURL: ap.cfg.BaseURL, Captures: ap.engine.Captures(), Log: ap.log})
+	ap.web, err = web.New(web.Config{DB: ap.db, Engine: ap.engine, BaseURL: ap.cfg.BaseURL, Captures: ap.engine.Captures(), Log: ap.log})
 	return err
 }
 
-// handler gives the dashboard its paths and everything else to the API.
+// handler gives the pages their paths and everything else to the API.
 func (ap *appliance) handler() http.Handler {
 	api, pages := ap.api.Handler(), ap.web.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p == "/" || p == "/dashboard" || strings.HasPrefix(p, "/dashboard/") {
+		if p := r.URL.Path; p == "/" || p == "/dashboard" || strings.HasPrefix(p, "/dashboard/") || strings.HasPrefix(p, "/unsubscribe/") {
 			pages.ServeHTTP(w, r)
 			return
 		}

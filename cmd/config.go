@@ -44,6 +44,14 @@ type MailConfig struct {
 	RetryFor      time.Duration `mapstructure:"retry_for"`      // until a mail is given up
 	OnUnconfirmed string        `mapstructure:"on_unconfirmed"` // hold or resend
 	Workers       int           `mapstructure:"workers"`        // mails sent at once
+	DKIM          []DKIMConfig  `mapstructure:"dkim"`
+}
+
+// DKIMConfig is a key that signs the mail of a domain.
+type DKIMConfig struct {
+	Domain   string `mapstructure:"domain"`
+	Selector string `mapstructure:"selector"`
+	KeyFile  string `mapstructure:"key_file"` // PEM
 }
 
 // SMTPConfig is the submission server. Without a host mail is captured.
@@ -207,6 +215,26 @@ func among(key, value string, words ...string) error {
 		}
 	}
 	return fmt.Errorf("%s must be one of %s; it is %q", key, strings.Join(words, ", "), value)
+}
+
+// dkimKeys reads the keys that sign mail.
+func (c *Config) dkimKeys() (keys []mail.DKIMKey, err error) {
+	for i, k := range c.Mail.DKIM {
+		at := fmt.Sprintf("mail.dkim[%d]", i)
+		if k.Domain == "" || k.Selector == "" || k.KeyFile == "" {
+			return nil, fmt.Errorf("%s needs domain, selector and key_file", at)
+		}
+		text, err := os.ReadFile(k.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("%s: key_file %s cannot be read: it must exist and be readable by this user", at, k.KeyFile)
+		}
+		key, err := mail.ParseDKIMKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: key_file %s: %w", at, k.KeyFile, err)
+		}
+		keys = append(keys, mail.DKIMKey{Domain: strings.ToLower(k.Domain), Selector: k.Selector, Key: key})
+	}
+	return keys, nil
 }
 
 // sender is the transport that the configuration asks for; nil captures.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -34,8 +36,8 @@ func TestExampleConfig(t *testing.T) {
 	if err := want.resolve(); err != nil {
 		t.Fatal(err)
 	}
-	if cfg != want {
-		t.Errorf("the example says\n%+v\nthe defaults are\n%+v", cfg, want)
+	if diff := cmp.Diff(want, cfg, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("the example differs from the defaults:\n%s", diff)
 	}
 	var tree map[string]any
 	if err := yaml.Unmarshal(text, &tree); err != nil {

@@ -78,9 +78,24 @@ func unknownKey(key *yaml.Node, prefix string, names []string) error {
 	return fmt.Errorf("line %d: %s is not a key%s", key.Line, prefix+key.Value, hint)
 }
 
+func checkList(node *yaml.Node, item reflect.Type, key string) error {
+	if node.Kind != yaml.SequenceNode {
+		return fmt.Errorf("line %d: %s must be a list", node.Line, key)
+	}
+	for i, value := range node.Content {
+		if err := checkValue(value, item, fmt.Sprintf("%s[%d]", key, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func checkValue(node *yaml.Node, kind reflect.Type, key string) error {
 	if kind.Kind() == reflect.Struct {
 		return checkMapping(node, kind, key+".")
+	}
+	if kind.Kind() == reflect.Slice {
+		return checkList(node, kind.Elem(), key)
 	}
 	if node.Kind != yaml.ScalarNode {
 		return fmt.Errorf("line %d: %s must be a single value", node.Line, key)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 //	api METHOD PATH [BODY] call the API at $BASE with $KEY; the answer becomes stdout
 //	until PATTERN METHOD PATH   call until the answer matches, at most 10 s
 //	setkey                 keep the last stdout as $KEY
+//	grab NAME REGEXP       keep the first group of the last stdout as $NAME
 //	freeze FILE N          cut a file to its first N bytes
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -69,6 +71,13 @@ func TestScripts(t *testing.T) {
 			},
 			"setkey": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Setenv("KEY", strings.TrimSpace(ts.ReadFile("stdout")))
+			},
+			"grab": func(ts *testscript.TestScript, _ bool, args []string) {
+				found := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+				if found == nil {
+					ts.Fatalf("%s is not in the last output", args[1])
+				}
+				ts.Setenv(args[0], found[1])
 			},
 			"freeze": func(ts *testscript.TestScript, _ bool, args []string) {
 				var n int64

@@ -257,3 +257,45 @@ func TestPropertyFallbackInMail(t *testing.T) {
 		r.do(http.MethodGet, "/emails/"+email.text("id"), "").want(200).has("to.0", nil).has("text", nil).has("subject", "")
 	})
 }
+
+func TestUnsubscribeLinkAndTopic(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		topic := r.do(http.MethodPost, "/topics", `{"name":"News","default_subscription":"opt_in"}`).want(201).text("id")
+		id := r.automation("a", `[{"key":"t","type":"trigger","config":{"event_name":"start"}},
+			{"key":"m:1","type":"send_email","config":{"subject":"x","html":"<a href=\"{{{RESEND_UNSUBSCRIBE_URL}}}\">u</a>","text":"{{OPENSEND_UNSUBSCRIBE_URL}}","topicId":"`+topic+`"}},{"key":"e","type":"end","config":{}}]`, "")
+		run := r.post("start", "a@example.com", `{}`)
+		email := r.do(http.MethodGet, "/emails/"+r.run(id, run).has("status", "completed").text("step_states.m:1.output.email_id"), "").has("topic_id", topic)
+		link := email.text("text")
+		if !strings.HasPrefix(link, "https://opensend.example/unsubscribe/") || !strings.Contains(email.text("html"), link) {
+			t.Errorf("the link: %s", email.raw)
+		}
+		headers := fmt.Sprint(email.at("headers"))
+		for _, want := range []string{"List-Unsubscribe: <" + link + ">", "List-Unsubscribe-Post: List-Unsubscribe=One-Click", "Auto-Submitted: auto-generated", "Feedback-Id: m-1:" + id + ":automation:example.com"} {
+			if !strings.Contains(headers, want) {
+				t.Errorf("%s is not in %s", want, headers)
+			}
+		}
+		token := strings.TrimPrefix(link, "https://opensend.example/unsubscribe/")
+		if _, err := r.engine.Unsubscribe(token); err != nil {
+			t.Fatal(err)
+		}
+		r.do(http.MethodGet, "/contacts/a@example.com/topics", "").has("data.0.subscription", "opt_out")
+		run = r.post("start", "a@example.com", `{}`)
+		r.run(id, run).has("status", "completed").has("step_states.m:1.status", "skipped").has("step_states.m:1.error", "contact does not want mail of this topic").has("step_states.e.status", "completed")
+
+		// Mail over the API has the link when it belongs to a topic and is for one contact.
+		r.do(http.MethodPost, "/contacts", `{"email":"b@example.com"}`).want(201)
+		for body, want := range map[string]bool{
+			`{"to":"b@example.com","subject":"x","text":"x","topic_id":"` + topic + `"}`:                              true,
+			`{"to":"b@example.com","subject":"x","text":"x"}`:                                                         false,
+			`{"to":["b@example.com","c@example.com"],"subject":"x","text":"x","topic_id":"` + topic + `"}`:            false,
+			`{"to":"b@example.com","subject":"x","text":"x","headers":{"list-unsubscribe":"<mailto:u@example.com>"}}`: false,
+		} {
+			sent := r.do(http.MethodPost, "/emails", body).want(200).text("id")
+			synctest.Wait()
+			if headers := fmt.Sprint(r.do(http.MethodGet, "/emails/"+sent, "").at("headers")); strings.Contains(headers, "List-Unsubscribe: <https") != want {
+				t.Errorf("%s: %s", body, headers)
+			}
+		}
+	})
+}

@@ -42,7 +42,7 @@ func newRig(t testing.TB) *rig { return newRigWith(t, Config{}) }
 func newRigWith(t testing.TB, cfg Config, change ...func(*engine.Config)) *rig {
 	t.Helper()
 	db := storagetest.Open(t)
-	ec := engine.Config{DB: db, From: "Example <hello@example.com>", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	ec := engine.Config{DB: db, BaseURL: "https://opensend.example", From: "Example <hello@example.com>", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, c := range change {
 		c(&ec)
 	}

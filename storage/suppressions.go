@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 
 	"github.com/opensend/opensend/automations"
@@ -11,9 +9,7 @@ import (
 // addressHash is what a suppressed address is looked up by. It is keyed, so
 // that the file does not give away addresses that were erased.
 func (tx *Tx) addressHash(email string) []byte {
-	mac := hmac.New(sha256.New, tx.db.secret)
-	mac.Write([]byte("suppression\x00" + email))
-	return mac.Sum(nil)
+	return tx.keyed("suppression", []byte(email))
 }
 
 // Suppression reads one suppression.

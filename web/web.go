@@ -1,8 +1,10 @@
 // Package web is the dashboard: what came in, what it did, and the mail that
-// went out, for the owner of the machine.
+// went out, for the owner of the machine; and the page by which people
+// unsubscribe.
 //
 // Pages are rendered by the server, ask nothing of other hosts, and run no
-// script. They open to whoever has the sign-in link of this run of the server.
+// script. The dashboard opens to whoever has the sign-in link of this run of
+// the server, the other page to whoever has the link from a mail.
 package web
 
 import (
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 )
@@ -27,7 +30,8 @@ var files embed.FS
 
 // Config is what a dashboard needs.
 type Config struct {
-	DB *storage.DB
+	DB     *storage.DB
+	Engine *engine.Engine
 	// BaseURL is where people reach the server.
 	BaseURL string
 	// Captures says that mail is kept instead of sent.
@@ -51,14 +55,14 @@ const (
 
 // New makes a Dashboard.
 func New(cfg Config) (*Dashboard, error) {
-	if cfg.DB == nil {
-		return nil, errors.New("web: Config.DB is missing")
+	if cfg.DB == nil || cfg.Engine == nil {
+		return nil, errors.New("web: Config.DB and Config.Engine are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, secret: rand.Text()}
-	for _, name := range []string{"home", "delivery", "run", "email", "message"} {
+	for _, name := range []string{"home", "delivery", "run", "email", "message", "unsubscribe"} {
 		page, err := template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/"+name+".html")
 		if err != nil {
 			return nil, err
@@ -88,7 +92,8 @@ var functions = template.FuncMap{
 // SignInURL is the link that opens the dashboard. It is a secret.
 func (d *Dashboard) SignInURL() string { return d.cfg.BaseURL + home + "/sign-in?token=" + d.secret }
 
-// Handler answers everything below /dashboard, and leads there from /.
+// Handler answers everything below /dashboard and /unsubscribe, and leads to
+// the dashboard from /.
 func (d *Dashboard) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, home, http.StatusSeeOther) })
@@ -99,6 +104,8 @@ func (d *Dashboard) Handler() http.Handler {
 	mux.HandleFunc("GET /dashboard/runs/{workflow}/{run}", d.guarded("run", d.run))
 	mux.HandleFunc("GET /dashboard/emails/{id}", d.guarded("email", d.email))
 	mux.HandleFunc("GET /dashboard/emails/{id}/html", d.emailHTML)
+	mux.HandleFunc("GET /unsubscribe/{token}", d.preferences)
+	mux.HandleFunc("POST /unsubscribe/{token}", d.unsubscribe)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.message(w, http.StatusNotFound, "There is no such page.")
 	})

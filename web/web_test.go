@@ -1,7 +1,9 @@
 package web
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/storage"
 	"github.com/opensend/opensend/storage/storagetest"
 )
@@ -58,12 +61,22 @@ func fill(t *testing.T, db *storage.DB) (delivery, workflow, run, email automati
 	return delivery, workflow, run, email
 }
 
-func TestPages(t *testing.T) {
+func newDashboard(t *testing.T) (*storage.DB, *Dashboard) {
+	t.Helper()
 	db := storagetest.Open(t)
-	d, err := New(Config{DB: db, BaseURL: "http://127.0.0.1:8787", Captures: true})
+	e, err := engine.New(engine.Config{DB: db, BaseURL: "http://127.0.0.1:8787"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	d, err := New(Config{DB: db, Engine: e, BaseURL: "http://127.0.0.1:8787", Captures: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db, d
+}
+
+func TestPages(t *testing.T) {
+	db, d := newDashboard(t)
 	get := func(path string, cookie *http.Cookie) *http.Response {
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		if cookie != nil {
@@ -124,4 +137,76 @@ func read(t *testing.T, resp *http.Response) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+// The link in a mail shows a page and changes nothing until its button, or that
+// of a mail program, is pressed.
+func TestUnsubscribe(t *testing.T) {
+	db, d := newDashboard(t)
+	contact := &automations.Contact{ID: uuid.Must(uuid.NewV7()), Email: "ada@example.com"}
+	news := &automations.Topic{ID: uuid.Must(uuid.NewV7()), Name: "News" + script, Default: automations.OptIn}
+	offers := &automations.Topic{ID: uuid.Must(uuid.NewV7()), Name: "Offers", Default: automations.OptOut}
+	var all, ofNews string
+	err := db.Update(func(tx *storage.Tx) error {
+		all = "/unsubscribe/" + base64.RawURLEncoding.EncodeToString(tx.UnsubscribeToken(contact.ID, automations.ID{}))
+		ofNews = "/unsubscribe/" + base64.RawURLEncoding.EncodeToString(tx.UnsubscribeToken(contact.ID, news.ID))
+		return errors.Join(tx.CreateContact(contact), tx.SaveTopic(news), tx.SaveTopic(offers))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(method, path, form string) (int, string) {
+		r := httptest.NewRequest(method, path, strings.NewReader(form))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		d.Handler().ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	is := func(what string, unsubscribed bool, newsIs, offersIs automations.Subscription) {
+		t.Helper()
+		err := db.View(func(tx *storage.Tx) error {
+			c, err := tx.Contact(contact.ID)
+			if err != nil || c.Unsubscribed != unsubscribed || news.Subscription(c) != newsIs || offers.Subscription(c) != offersIs {
+				t.Errorf("%s: %v, news %s, offers %s, %v", what, c.Unsubscribed, news.Subscription(c), offers.Subscription(c), err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{all, ofNews} {
+		status, body := call(http.MethodGet, path, "")
+		if status != 200 || !strings.Contains(body, "a…@example.com") || strings.Contains(body, "ada@") || strings.Contains(body, script) || !strings.Contains(body, "<button>") {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	is("looking", false, automations.OptIn, automations.OptOut)
+	if status, _ := call(http.MethodPost, ofNews, "List-Unsubscribe=One-Click"); status != 200 {
+		t.Error(status)
+	}
+	is("one click of a topic", false, automations.OptOut, automations.OptOut)
+	call(http.MethodPost, all, "choice=topics&topic="+offers.ID.String())
+	is("a choice", false, automations.OptOut, automations.OptIn)
+	if _, body := call(http.MethodPost, all, "List-Unsubscribe=One-Click"); !strings.Contains(body, "unsubscribed from all mail") {
+		t.Error(body)
+	}
+	is("one click", true, automations.OptOut, automations.OptIn)
+	call(http.MethodPost, all, "choice=topics&topic="+news.ID.String())
+	is("back again", false, automations.OptIn, automations.OptOut)
+	call(http.MethodPost, ofNews, "choice=nothing")
+	is("nothing at all", true, automations.OptIn, automations.OptOut)
+	for _, bad := range []string{"/unsubscribe/x", all + "x", all[:len(all)-2] + "AA", "/unsubscribe/" + strings.Repeat("A", 43)} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if status, body := call(method, bad, ""); status != 404 || !strings.Contains(body, "not valid") {
+				t.Errorf("%s %s: %d", method, bad, status)
+			}
+		}
+	}
+	if err := db.Update(func(tx *storage.Tx) error { return tx.DeleteContact(contact.ID) }); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := call(http.MethodPost, all, ""); status != 404 {
+		t.Errorf("a deleted contact: %d", status)
+	}
 }

@@ -28,6 +28,10 @@ type Config struct {
 	// Sender takes mail to the world; nil captures it: it is kept in the file
 	// and nothing leaves.
 	Sender Sender
+	// BaseURL is where people reach the server, for the links in mail.
+	BaseURL string
+	// DKIM signs mail of these domains.
+	DKIM []mail.DKIMKey
 	// From is the sender of mail whose template and step name none.
 	From string
 	// EmailsPerDay and EmailsPerMonth bound how much mail leaves in a day and

@@ -184,7 +184,9 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 			Headers: content.Headers, Attachments: content.Attachments,
 		}
 		content = &automations.EmailContent{}
-		content.Message, err = message.Bytes()
+		if content.Message, err = message.Bytes(); err == nil {
+			content.Message, err = mail.SignDKIM(content.Message, from.Addr, e.cfg.DKIM)
+		}
 	}
 	if err != nil {
 		return nil, e.settle(id, nil, func(email *automations.Email) {

@@ -84,7 +84,8 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 	if err != nil {
 		return err
 	}
-	content, err := tmpl.render(t.variables(tmpl, action))
+	link := t.engine.unsubscribeURL(t.tx, t.row.ContactID, action.TopicID)
+	content, err := tmpl.render(t.variables(tmpl, action, link))
 	if err != nil {
 		return err
 	}
@@ -106,12 +107,12 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 	visit := t.row.Steps[step].Visit
 	t.email = &automations.Email{
 		ID: newID(), Status: automations.EmailQueued, Run: t.row.Ref(), StepKey: step, Visit: visit,
-		ContactID: t.row.ContactID, TemplateID: tmpl.id, From: from.String(), To: []string{t.world.Contact.Email},
+		ContactID: t.row.ContactID, TemplateID: tmpl.id, TopicID: action.TopicID, From: from.String(), To: []string{t.world.Contact.Email},
 		ReplyTo: replyTo, Subject: content.subject,
 		MessageID:     mail.MessageID(from.Domain(), t.row.ID.String(), step, strconv.Itoa(visit)),
 		NextAttemptAt: at, CreatedAt: t.now, UpdatedAt: t.now,
 	}
-	t.content = &automations.EmailContent{HTML: content.html, Text: content.text}
+	t.content = &automations.EmailContent{HTML: content.html, Text: content.text, Headers: append(unsubscribeHeaders(link), automatic(t.row.Run, step, from)...)}
 	t.row.EmailID = t.email.ID
 	return nil
 }
@@ -173,9 +174,9 @@ func (t *turn) contentOf(action *automations.SendEmailAction) (*template, error)
 
 // variables resolves the names in a template: what the step sets, and then what
 // the run knows.
-func (t *turn) variables(tmpl *template, action *automations.SendEmailAction) func(string) (any, bool) {
+func (t *turn) variables(tmpl *template, action *automations.SendEmailAction, link string) func(string) (any, bool) {
 	scope := automations.RunScope(t.row.Run, t.world.Trigger, t.world.Contact)
-	known := lookup(t.tx, tmpl, scope)
+	known := lookup(t.tx, tmpl, scope, link)
 	return func(name string) (any, bool) {
 		if v, ok := action.Variables[name]; ok {
 			if value, ok := present(v.Resolve(scope)); ok {
@@ -187,9 +188,13 @@ func (t *turn) variables(tmpl *template, action *automations.SendEmailAction) fu
 }
 
 // lookup resolves the reserved names, what is in scope, and last the fallbacks
-// that the template and the declaration of a property give.
-func lookup(tx *storage.Tx, tmpl *template, scope *automations.Scope) func(string) (any, bool) {
+// that the template and the declaration of a property give. link is where the
+// recipient unsubscribes, empty where there is nothing to unsubscribe from.
+func lookup(tx *storage.Tx, tmpl *template, scope *automations.Scope, link string) func(string) (any, bool) {
 	return func(name string) (any, bool) {
+		if name == "RESEND_UNSUBSCRIBE_URL" || name == "OPENSEND_UNSUBSCRIBE_URL" {
+			return nonEmpty(link)
+		}
 		if c := scope.Contact; c != nil {
 			switch name {
 			case "FIRST_NAME":

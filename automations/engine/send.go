@@ -3,6 +3,8 @@ package engine
 import (
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opensend/opensend/automations"
@@ -117,7 +119,13 @@ func (e *Engine) compose(tx *storage.Tx, r *EmailRequest) (*automations.Email, *
 		ReplyTo: replyTo, Subject: content.subject, Tags: r.Tags, MessageID: mail.MessageID(from.Domain(), id.String()),
 		ScheduledAt: r.ScheduledAt, NextAttemptAt: later(at, r.ScheduledAt), CreatedAt: at, UpdatedAt: at,
 	}
-	return email, &automations.EmailContent{HTML: content.html, Text: content.text, Headers: r.Headers, Attachments: r.Attachments}, nil
+	headers := r.Headers
+	if only, err := onlyContact(tx, r); err != nil {
+		return nil, nil, err
+	} else if only != nil && r.TopicID != (automations.ID{}) && !hasHeader(headers, "List-Unsubscribe") {
+		headers = append(unsubscribeHeaders(e.unsubscribeURL(tx, only.ID, r.TopicID)), headers...)
+	}
+	return email, &automations.EmailContent{HTML: content.html, Text: content.text, Headers: headers, Attachments: r.Attachments}, nil
 }
 
 // contentOf finds or renders what a request sends. The template is empty, not
@@ -135,13 +143,14 @@ func (e *Engine) contentOf(tx *storage.Tx, r *EmailRequest) (*template, rendered
 		return &template{}, rendered{}, err
 	}
 	scope := &automations.Scope{}
-	if only := append(append(r.To[:len(r.To):len(r.To)], r.CC...), r.BCC...); len(only) == 1 {
-		address, _ := mail.ParseAddress(only[0])
-		if scope.Contact, err = tx.ContactByEmail(address.Addr); err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return tmpl, rendered{}, err
-		}
+	if scope.Contact, err = onlyContact(tx, r); err != nil {
+		return tmpl, rendered{}, err
 	}
-	known := lookup(tx, tmpl, scope)
+	link := ""
+	if scope.Contact != nil {
+		link = e.unsubscribeURL(tx, scope.Contact.ID, r.TopicID)
+	}
+	known := lookup(tx, tmpl, scope, link)
 	content, err := tmpl.render(func(name string) (any, bool) {
 		if value, ok := present(r.Variables[name]); ok {
 			return value, true
@@ -155,6 +164,27 @@ func (e *Engine) contentOf(tx *storage.Tx, r *EmailRequest) (*template, rendered
 		content.subject = r.Subject
 	}
 	return tmpl, content, nil
+}
+
+// onlyContact is the contact that a mail is for, when it is for nobody else;
+// nil otherwise.
+func onlyContact(tx *storage.Tx, r *EmailRequest) (*automations.Contact, error) {
+	if len(r.To) != 1 || len(r.CC)+len(r.BCC) > 0 {
+		return nil, nil
+	}
+	address, err := mail.ParseAddress(r.To[0])
+	if err != nil {
+		return nil, nil
+	}
+	c, err := tx.ContactByEmail(address.Addr)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	return c, err
+}
+
+func hasHeader(headers []mail.Header, name string) bool {
+	return slices.ContainsFunc(headers, func(h mail.Header) bool { return strings.EqualFold(h.Name, name) })
 }
 
 // CancelEmail takes back a mail that has not begun to leave. An
