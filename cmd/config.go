@@ -44,7 +44,10 @@ type MailConfig struct {
 	RetryFor      time.Duration `mapstructure:"retry_for"`      // until a mail is given up
 	OnUnconfirmed string        `mapstructure:"on_unconfirmed"` // hold or resend
 	Workers       int           `mapstructure:"workers"`        // mails sent at once
-	DKIM          []DKIMConfig  `mapstructure:"dkim"`
+	// PerMinute and PerMinuteToDomain spread mail over time; zero is no limit.
+	PerMinute         int          `mapstructure:"per_minute"`
+	PerMinuteToDomain int          `mapstructure:"per_minute_to_domain"`
+	DKIM              []DKIMConfig `mapstructure:"dkim"`
 }
 
 // DKIMConfig is a key that signs the mail of a domain.
@@ -191,6 +194,8 @@ func (c *Config) check() error {
 		within("limits.emails_per_day", c.Limits.EmailsPerDay, 0, 1_000_000_000),
 		within("limits.emails_per_month", c.Limits.EmailsPerMonth, 0, 1_000_000_000),
 		within("mail.workers", c.Mail.Workers, 1, 64),
+		within("mail.per_minute", c.Mail.PerMinute, 0, 1_000_000),
+		within("mail.per_minute_to_domain", c.Mail.PerMinuteToDomain, 0, 1_000_000),
 		within("mail.retry_for", c.Mail.RetryFor, time.Minute, 30*24*time.Hour),
 		within("smtp.port", c.SMTP.Port, 1, 65535),
 		within("smtp.timeout", c.SMTP.Timeout, time.Second, 10*time.Minute),

@@ -19,7 +19,7 @@ import (
 // beside capture. An error of type *mail.SendError says whether trying again
 // makes sense.
 type Sender interface {
-	Send(ctx context.Context, from string, to []string, message []byte) (mail.Reply, error)
+	Send(context.Context, mail.Envelope) (mail.Reply, error)
 }
 
 // Config is what an Engine needs.
@@ -37,6 +37,9 @@ type Config struct {
 	// EmailsPerDay and EmailsPerMonth bound how much mail leaves in a day and
 	// in a calendar month, both in UTC. Zero is no bound.
 	EmailsPerDay, EmailsPerMonth int
+	// PerMinute and PerMinuteToDomain bound how much mail is handed over in a
+	// minute, in all and to the addresses of each domain. Zero is no bound.
+	PerMinute, PerMinuteToDomain int
 	// RetryFor is how long a mail is tried; zero means 48 hours.
 	RetryFor time.Duration
 	// ResendUnconfirmed sends a mail again when the server may have taken it
@@ -55,6 +58,7 @@ type Engine struct {
 	log         *slog.Logger
 	definitions atomic.Pointer[definitions]
 	clock       steadyClock
+	pace        *pace
 	wakeKick    chan struct{}
 	outboxKick  chan struct{}
 	eraseKick   chan struct{}
@@ -76,7 +80,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Engine{
-		cfg: cfg, db: cfg.DB, log: cfg.Log,
+		cfg: cfg, db: cfg.DB, log: cfg.Log, pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain),
 		wakeKick: make(chan struct{}, 1), outboxKick: make(chan struct{}, 1), eraseKick: make(chan struct{}, 1),
 	}, nil
 }
@@ -84,12 +88,15 @@ func New(cfg Config) (*Engine, error) {
 // Run moves runs and mail until ctx ends, then waits for the mail in hand, at
 // most 30 seconds. It returns an error when the file fails.
 func (e *Engine) Run(ctx context.Context) error {
-	if err := e.recoverSending(); err != nil {
+	markers, err := e.openMarkers()
+	if err != nil {
 		return err
 	}
+	defer markers.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	loops := []func(context.Context) error{e.wakeLoop, e.outboxLoop, e.eraseLoop, e.expireLoop}
+	sendMail := func(ctx context.Context) error { return e.outboxLoop(ctx, markers) }
+	loops := []func(context.Context) error{e.wakeLoop, sendMail, e.eraseLoop, e.expireLoop}
 	errs := make([]error, len(loops))
 	var wg sync.WaitGroup
 	for i, loop := range loops {

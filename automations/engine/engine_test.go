@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -224,38 +225,63 @@ func TestMailResults(t *testing.T) {
 	}
 }
 
-// A process that ends with mail in hand: the next one neither sends it again
-// nor forgets it.
+// A process that ends with mail in hand: what it marked tells the next one
+// whether the mail server can have taken the mail.
 func TestMailInHandAtACrash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hang := make(chan struct{})
-		e := newEngine(t, Config{Sender: sendFunc(func(_ string, _ []string, _ []byte) (mail.Reply, error) {
-			<-hang
-			return mail.Reply{}, &mail.SendError{Class: mail.Temporary, Text: "stopped"}
-		})})
-		workflow(t, e.db, sendNow, "", nil)
-		stop := e.start(t)
-		started := e.mustAccept(t, event("start", "a@example.com")).Started[0]
-		synctest.Wait()
-		email, _ := emailOf(t, e.db, nil)
-		if email.Status != automations.EmailSending || email.Attempts != 1 {
-			t.Fatalf("mail in hand is %s", email.Status)
-		}
-		next := newEngine(t, Config{DB: e.db, Sender: sendFunc(func(_ string, _ []string, _ []byte) (mail.Reply, error) {
-			t.Error("sent again")
-			return mail.Reply{}, nil
-		})})
-		next.start(t)
-		synctest.Wait()
-		if email, _ := emailOf(t, e.db, nil); email.Status != automations.EmailUnconfirmed {
-			t.Errorf("mail is %s", email.Status)
-		}
-		if run := runOf(t, e.db, started); run.Status != automations.RunRunning {
-			t.Errorf("run is %s", run.Status)
-		}
-		close(hang)
-		stop()
-	})
+	for _, c := range []struct {
+		name   string
+		marked mail.Stage
+		lost   bool // the marks, with the machine
+		email  automations.EmailStatus
+		run    automations.RunStatus
+		sends  int // of the next process
+	}{
+		{"before the final dot", 0, false, automations.EmailSent, automations.RunCompleted, 1},
+		{"after the final dot", mail.FinalDot, false, automations.EmailUnconfirmed, automations.RunRunning, 0},
+		{"after it was taken", mail.Taken, false, automations.EmailSent, automations.RunCompleted, 0},
+		{"after it was put off", mail.PutOff, false, automations.EmailQueued, automations.RunRunning, 0},
+		{"after it was turned down", mail.TurnedDown, false, automations.EmailFailed, automations.RunFailed, 0},
+		{"with the machine", 0, true, automations.EmailUnconfirmed, automations.RunRunning, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hang := make(chan struct{})
+				e := newEngine(t, Config{Sender: senderFunc(func(_ context.Context, envelope mail.Envelope) (mail.Reply, error) {
+					if c.marked != 0 {
+						envelope.Mark(c.marked)
+					}
+					<-hang
+					return mail.Reply{}, &mail.SendError{Class: mail.Temporary, Text: "stopped"}
+				})})
+				workflow(t, e.db, sendNow, "", nil)
+				stop := e.start(t)
+				started := e.mustAccept(t, event("start", "a@example.com")).Started[0]
+				synctest.Wait()
+				email, _ := emailOf(t, e.db, nil)
+				if email.Status != automations.EmailSending || email.Attempts != 1 {
+					t.Fatalf("mail in hand is %s", email.Status)
+				}
+				if c.lost {
+					if err := os.WriteFile(e.db.Path()+".sending", []byte(strings.Repeat("a", 36)), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				sends := 0
+				next := newEngine(t, Config{DB: e.db, Sender: sendFunc(func(_ string, _ []string, _ []byte) (mail.Reply, error) {
+					sends++
+					return mail.Reply{Code: 250}, nil
+				})})
+				next.start(t)
+				synctest.Wait()
+				email, _ = emailOf(t, e.db, nil)
+				if run := runOf(t, e.db, started); email.Status != c.email || run.Status != c.run || sends != c.sends {
+					t.Errorf("mail is %s, run is %s, %d sends", email.Status, run.Status, sends)
+				}
+				close(hang)
+				stop()
+			})
+		})
+	}
 }
 
 // What becomes true while a mail is queued counts.

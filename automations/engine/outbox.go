@@ -17,7 +17,7 @@ const sendGrace = 30 * time.Second
 // outbox hands queued mail to workers.
 type outbox struct {
 	engine *Engine
-	slots  chan struct{} // one for each worker
+	slots  chan *marker // one for each worker
 	wg     sync.WaitGroup
 
 	mu     sync.Mutex
@@ -26,8 +26,11 @@ type outbox struct {
 
 // outboxLoop sends mail as it falls due. When ctx ends it takes no more and
 // waits for what is in hand.
-func (e *Engine) outboxLoop(ctx context.Context) error {
-	o := &outbox{engine: e, slots: make(chan struct{}, e.cfg.Workers), inHand: map[automations.ID]bool{}}
+func (e *Engine) outboxLoop(ctx context.Context, markers *markers) error {
+	o := &outbox{engine: e, slots: make(chan *marker, e.cfg.Workers), inHand: map[automations.ID]bool{}}
+	for i := range e.cfg.Workers {
+		o.slots <- markers.slot(i)
+	}
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer o.drain(stop)
@@ -41,12 +44,12 @@ func (e *Engine) outboxLoop(ctx context.Context) error {
 		}
 		for _, id := range due {
 			select {
-			case o.slots <- struct{}{}:
+			case slot := <-o.slots:
+				o.take(id)
+				o.wg.Go(func() { o.work(sending, id, slot) })
 			case <-ctx.Done():
 				return nil
 			}
-			o.take(id)
-			o.wg.Go(func() { o.work(sending, id) })
 		}
 		if len(due) == 0 && sleep(ctx, e.outboxKick, next) {
 			return nil
@@ -95,25 +98,25 @@ func (o *outbox) take(id automations.ID) {
 }
 
 // work settles one mail, or puts it off.
-func (o *outbox) work(ctx context.Context, id automations.ID) {
+func (o *outbox) work(ctx context.Context, id automations.ID, slot *marker) {
 	e := o.engine
 	defer func() {
 		o.mu.Lock()
 		delete(o.inHand, id)
 		o.mu.Unlock()
-		<-o.slots
+		o.slots <- slot
 		kick(e.outboxKick)
 	}()
-	if err := e.deliver(ctx, id); err != nil {
+	if err := e.deliver(ctx, id, slot); err != nil {
 		e.log.Error("sending mail", "email", id, "error", err)
 		sleep(ctx, nil, time.Now().Add(time.Second)) // the mail is still in the outbox and comes round again
 	}
 }
 
-// deliver takes one mail from queued to its result. Whatever is promised to
-// the outside is committed before, and its outcome after: a crash in between
-// leaves the mail in "sending", which recoverSending sorts out.
-func (e *Engine) deliver(ctx context.Context, id automations.ID) error {
+// deliver takes one mail from queued to its result. That it is being sent is
+// committed before, and the outcome after: a crash in between leaves the mail
+// in "sending", which recoverSending sorts out with what slot tells.
+func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) error {
 	m, err := e.prepare(id)
 	if err != nil || m == nil {
 		return err
@@ -124,6 +127,9 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID) error {
 			email.Settled = append(email.Settled, m.barred...)
 		})
 	}
+	if at := e.pace.turn(id, m.to, now()); at.After(now()) {
+		return e.postpone(id, at)
+	}
 	claimed := false
 	err = e.db.Update(func(tx *storage.Tx) error {
 		row, err := tx.Email(id)
@@ -133,13 +139,26 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID) error {
 		row.Status, row.UpdatedAt = automations.EmailSending, now()
 		row.Attempts++
 		row.Settled = append(row.Settled, m.barred...)
+		slot.begin(id, row.Attempts)
 		return errors.Join(tx.SaveEmail(row), tx.SaveEmailContent(id, m.content))
 	})
 	if err != nil || !claimed {
 		return err
 	}
-	reply, sendErr := e.cfg.Sender.Send(ctx, m.from, m.to, m.content.Message)
-	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) })
+	reply, sendErr := e.cfg.Sender.Send(ctx, mail.Envelope{From: m.from, To: m.to, Message: m.content.Message, Mark: slot.mark})
+	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(m.to, reply, sendErr)...)
+}
+
+// postpone puts a mail off without an attempt.
+func (e *Engine) postpone(id automations.ID, at time.Time) error {
+	return e.db.Update(func(tx *storage.Tx) error {
+		row, err := tx.Email(id)
+		if err != nil || row.Status != automations.EmailQueued {
+			return err
+		}
+		row.NextAttemptAt = at
+		return tx.SaveEmail(row)
+	})
 }
 
 // outgoing is a mail ready to leave.
@@ -197,8 +216,9 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 	return &outgoing{from: from.Addr, to: email.Recipients(), barred: barred, content: content}, nil
 }
 
-// settle records what became of a mail, and tells its run.
-func (e *Engine) settle(id automations.ID, content *automations.EmailContent, change func(*automations.Email)) error {
+// settle records what became of a mail, and tells its run. Addresses that
+// bounced get no more mail.
+func (e *Engine) settle(id automations.ID, content *automations.EmailContent, change func(*automations.Email), bounced ...string) error {
 	err := e.db.Update(func(tx *storage.Tx) error {
 		row, err := tx.Email(id)
 		if err != nil {
@@ -216,6 +236,11 @@ func (e *Engine) settle(id automations.ID, content *automations.EmailContent, ch
 		}
 		if err := tx.SaveEmail(row); err != nil {
 			return err
+		}
+		for _, address := range bounced {
+			if _, _, err := tx.Suppress(&automations.Suppression{ID: newID(), Email: address, Origin: automations.OriginBounce, SourceID: id, CreatedAt: now()}); err != nil {
+				return err
+			}
 		}
 		return e.tellRun(tx, row.Email)
 	})
@@ -242,22 +267,30 @@ func (e *Engine) tellRun(tx *storage.Tx, email *automations.Email) error {
 	return saveRun(tx, row, flow)
 }
 
-// recoverSending sorts out the mail that a process which is gone had in hand:
-// its server may have taken it.
-func (e *Engine) recoverSending() error {
+// recoverSending sorts out the mail that a process which is gone had in hand,
+// by what it has marked: its server may have taken it.
+func (e *Engine) recoverSending(known map[sending]mail.Stage) error {
 	return e.db.Update(func(tx *storage.Tx) error {
 		for _, id := range tx.SendingEmails() {
 			row, err := tx.Email(id)
 			if err != nil {
 				return err
 			}
+			stage, marked := known[sending{id, uint32(row.Attempts)}]
 			row.UpdatedAt = now()
-			row.LastError = "the program ended while the mail was being sent: the mail server may have taken it"
-			row.Status = automations.EmailUnconfirmed
-			if e.cfg.ResendUnconfirmed {
+			switch {
+			case marked && stage == 0:
 				row.Status, row.NextAttemptAt = automations.EmailQueued, now()
+			case stage == mail.Taken:
+				e.taken(row.Email, row.Recipients(), mail.Reply{Code: 250, Text: "taken, as marked before the program ended"})
+			case stage == mail.PutOff:
+				e.result(row.Email, nil, mail.Reply{}, &mail.SendError{Class: mail.Temporary, Text: "put off, as marked before the program ended"})
+			case stage == mail.TurnedDown:
+				e.result(row.Email, nil, mail.Reply{}, &mail.SendError{Class: mail.Permanent, Text: "turned down, as marked before the program ended"})
+			default:
+				e.result(row.Email, nil, mail.Reply{}, &mail.SendError{Class: mail.Unknown, Text: "the program ended while the mail was being sent: the mail server may have taken it"})
 			}
-			if err := tx.SaveEmail(row); err != nil {
+			if err := errors.Join(tx.SaveEmail(row), e.tellRun(tx, row.Email)); err != nil {
 				return err
 			}
 		}

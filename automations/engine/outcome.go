@@ -35,6 +35,19 @@ func (e *Engine) result(email *automations.Email, to []string, reply mail.Reply,
 	e.log.Warn("mail not sent", "email", email.ID, "status", email.Status, "attempt", email.Attempts, "error", email.LastError)
 }
 
+// bounces are the recipients that the server says do not exist.
+func bounces(to []string, reply mail.Reply, err error) (addresses []string) {
+	for _, r := range reply.Refused {
+		if r.Err.Bounced {
+			addresses = append(addresses, r.Address)
+		}
+	}
+	if failure, ok := errors.AsType[*mail.SendError](err); ok && failure.Bounced && len(to) == 1 {
+		addresses = append(addresses, to[0])
+	}
+	return addresses
+}
+
 // taken records that the server took the mail, for all recipients or for all
 // but some: to those it may take later the mail is sent again.
 func (e *Engine) taken(email *automations.Email, to []string, reply mail.Reply) {

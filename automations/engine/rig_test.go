@@ -120,11 +120,16 @@ func emailOf(t testing.TB, db *storage.DB, keep func(*automations.Email) bool) (
 	return email, content
 }
 
-// sendFunc is a transport that does what the test says.
+// senderFunc is a transport that does what the test says.
+type senderFunc func(context.Context, mail.Envelope) (mail.Reply, error)
+
+func (f senderFunc) Send(ctx context.Context, e mail.Envelope) (mail.Reply, error) { return f(ctx, e) }
+
+// sendFunc is one that marks nothing.
 type sendFunc func(from string, to []string, message []byte) (mail.Reply, error)
 
-func (f sendFunc) Send(_ context.Context, from string, to []string, message []byte) (mail.Reply, error) {
-	return f(from, to, message)
+func (f sendFunc) Send(_ context.Context, e mail.Envelope) (mail.Reply, error) {
+	return f(e.From, e.To, e.Message)
 }
 
 const sendNow = `[{"key":"t","type":"trigger","config":{"event_name":"start"}},

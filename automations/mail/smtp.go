@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -26,7 +28,8 @@ const (
 	NoTLS    TLSPolicy = "none"     // for a server on this machine
 )
 
-// SMTP hands messages to one submission server.
+// SMTP hands messages to one submission server, over connections that it keeps
+// for a while. It is safe for concurrent use and must not be copied.
 type SMTP struct {
 	Addr     string         // host:port
 	TLS      TLSPolicy      // StartTLS when empty
@@ -35,6 +38,35 @@ type SMTP struct {
 	Hello    string         // name given in EHLO; "localhost" when empty
 	Timeout  time.Duration  // for connecting and for each reply; 30 s when zero
 	RootCAs  *x509.CertPool // who may sign the server's certificate; the system's when nil
+
+	pool pool
+}
+
+// Envelope is a message with where it goes.
+type Envelope struct {
+	From    string
+	To      []string
+	Message []byte // RFC 5322, with CRLF line ends
+	// Mark is told what can be known of the message if nothing more is heard;
+	// nil when nobody wants to know.
+	Mark func(Stage)
+}
+
+// Stage is how far a transaction has come.
+type Stage byte
+
+// The stages. Before FinalDot the server cannot have taken the message.
+const (
+	FinalDot   Stage = iota + 1 // the end of the message is about to be sent
+	Taken                       // the server has taken it, for all recipients
+	PutOff                      // it has not, and may later
+	TurnedDown                  // it has not, and never will
+)
+
+func (e *Envelope) mark(s Stage) {
+	if e.Mark != nil {
+		e.Mark(s)
+	}
 }
 
 // Reply is what a server said when it took a message.
@@ -62,37 +94,57 @@ const (
 
 // SendError is the failure of an attempt.
 type SendError struct {
-	Class Class
-	Code  int    // the server's reply code; zero when it did not say
-	Text  string // for people: what was tried, and the server's own words
+	Class   Class
+	Code    int    // the server's reply code; zero when it did not say
+	Text    string // for people: what was tried, and the server's own words
+	Bounced bool   // the server says that the address does not exist
 }
 
 func (e *SendError) Error() string { return e.Text }
 
-// Send hands a message to the server in a session of its own. An error is
-// always a *SendError, and means that no recipient was accepted or that the
-// message was not taken. When ctx ends the connection is closed.
-func (s *SMTP) Send(ctx context.Context, from string, to []string, message []byte) (Reply, error) {
+// Send hands a message to the server. An error is always a *SendError, and
+// means that no recipient was accepted or that the message was not taken. When
+// ctx ends the connection is closed.
+func (s *SMTP) Send(ctx context.Context, e Envelope) (Reply, error) {
+	for {
+		c, err := s.connect(ctx)
+		if err != nil {
+			return Reply{}, err
+		}
+		stop := context.AfterFunc(ctx, func() { c.conn.Close() })
+		reply, err := transfer(c.client, &e)
+		stop()
+		failure, _ := errors.AsType[*SendError](err)
+		if c.used > 0 && failure != nil && failure.Class == Temporary && (failure.Code == 0 || failure.Code == 421) && ctx.Err() == nil {
+			c.close() // it was kept too long; nothing was taken, a new one may do
+			continue
+		}
+		s.pool.put(c, failure)
+		return reply, err
+	}
+}
+
+// connect takes a kept connection or makes one.
+func (s *SMTP) connect(ctx context.Context) (*connection, error) {
+	if c := s.pool.take(); c != nil {
+		return c, nil
+	}
 	conn, err := s.dial(ctx)
 	if err != nil {
-		return Reply{}, temporary("connecting to "+s.Addr, err)
+		return nil, temporary("connecting to "+s.Addr, err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	defer conn.Close()
 	client, err := s.greet(conn)
 	if err != nil {
-		return Reply{}, temporary("greeting "+s.Addr, err)
+		conn.Close()
+		return nil, temporary("greeting "+s.Addr, err)
 	}
 	if err := s.authenticate(client); err != nil {
-		return Reply{}, temporary("signing in to "+s.Addr, err)
+		conn.Close()
+		return nil, temporary("signing in to "+s.Addr, err)
 	}
-	reply, err := transfer(client, from, to, message)
-	if err != nil {
-		return Reply{}, err
-	}
-	client.Quit() // the message is taken; what the server says now changes nothing
-	return reply, nil
+	return &connection{conn: conn, client: client}, nil
 }
 
 func (s *SMTP) timeout() time.Duration {
@@ -169,11 +221,11 @@ func (s *SMTP) local() bool {
 
 // transfer is one mail transaction. Up to the final dot nothing has been
 // taken; from then on only the server's reply tells.
-func transfer(client *smtp.Client, from string, to []string, message []byte) (Reply, error) {
-	if err := client.Mail(from, nil); err != nil {
+func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
+	if err := client.Mail(e.From, &smtp.MailOptions{Size: int64(len(e.Message))}); err != nil {
 		return Reply{}, failure("MAIL FROM", err)
 	}
-	refused, err := recipients(client, to)
+	refused, err := recipients(client, e.To)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -181,15 +233,22 @@ func transfer(client *smtp.Client, from string, to []string, message []byte) (Re
 	if err != nil {
 		return Reply{}, failure("DATA", err)
 	}
-	if _, err := bytes.NewReader(message).WriteTo(body); err != nil {
+	if _, err := bytes.NewReader(e.Message).WriteTo(body); err != nil {
 		return Reply{}, temporary("sending the message", err)
 	}
+	e.mark(FinalDot)
 	response, err := body.CloseWithResponse()
 	if err == nil {
+		if len(refused) == 0 { // else the mark could not say who has not got it
+			e.mark(Taken)
+		}
 		return Reply{Code: 250, Text: printable(response.StatusText), Refused: refused}, nil
 	}
 	if _, replied := errors.AsType[*smtp.SMTPError](err); replied {
-		return Reply{}, failure("the message", err)
+		f := failure("the message", err)
+		f.Bounced = false // it is about the message
+		e.mark(map[Class]Stage{Temporary: PutOff, Permanent: TurnedDown}[f.Class])
+		return Reply{}, f
 	}
 	return Reply{}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + printable(err.Error())}
 }
@@ -204,9 +263,9 @@ func recipients(client *smtp.Client, to []string) (refused []Refused, err error)
 			continue
 		}
 		if _, replied := errors.AsType[*smtp.SMTPError](err); !replied {
-			return nil, failure("RCPT TO", err)
+			return nil, failure(rcpt, err)
 		}
-		refused = append(refused, Refused{address, failure("RCPT TO", err)})
+		refused = append(refused, Refused{address, failure(rcpt, err)})
 	}
 	if len(refused) < len(to) {
 		return refused, nil
@@ -220,11 +279,29 @@ func recipients(client *smtp.Client, to []string) (refused []Refused, err error)
 	return nil, worst
 }
 
+const rcpt = "RCPT TO"
+
+// noSuchAddress reports whether a permanent refusal of a recipient says that
+// the address does not exist, and not that the server dislikes the sender. The
+// enhanced codes are of RFC 3463, section 3.2; servers without them say it in
+// words.
+func noSuchAddress(reply *smtp.SMTPError) bool {
+	if code := reply.EnhancedCode; code[0] == 5 {
+		return code[1] == 1 && slices.Contains([]int{1, 2, 3, 6, 10}, code[2])
+	}
+	return reply.Code == 550 && unknownUser.MatchString(reply.Message) && !disliked.MatchString(reply.Message)
+}
+
+var (
+	unknownUser = regexp.MustCompile(`(?i)no such|unknown|not exist|invalid|not found|unavailable`)
+	disliked    = regexp.MustCompile(`(?i)relay|spam|block|policy|denied|reject|reput|auth`)
+)
+
 // failure classes an error by the server's reply; without one it may pass.
 func failure(doing string, err error) *SendError {
 	reply, ok := errors.AsType[*smtp.SMTPError](err)
 	if ok && reply.Code >= 500 && reply.Code < 600 {
-		return &SendError{Class: Permanent, Code: reply.Code, Text: explain(doing, err)}
+		return &SendError{Class: Permanent, Code: reply.Code, Text: explain(doing, err), Bounced: doing == rcpt && noSuchAddress(reply)}
 	}
 	return temporary(doing, err)
 }

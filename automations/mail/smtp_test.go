@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,9 +29,15 @@ type testServer struct {
 	messages []string
 	users    []string // who signed in, and how
 	auth     []string // mechanisms offered
+	sessions int
 }
 
-func (s *testServer) NewSession(*smtp.Conn) (smtp.Session, error) { return &testSession{s}, nil }
+func (s *testServer) NewSession(*smtp.Conn) (smtp.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions++
+	return &testSession{s}, nil
+}
 
 type testSession struct{ server *testServer }
 
@@ -157,7 +164,7 @@ func TestSend(t *testing.T) {
 			if mech != "" {
 				client.Username, client.Password = "ada", "secret"
 			}
-			reply, err := client.Send(context.Background(), "ada@example.com", []string{"bob@example.com"}, raw)
+			reply, err := client.Send(context.Background(), Envelope{From: "ada@example.com", To: []string{"bob@example.com"}, Message: raw})
 			if err != nil || reply.Code != 250 || len(server.messages) != 1 || server.messages[0] != string(raw) || mech != "" && strings.Join(server.users, "") != mech {
 				t.Errorf("%s %s: %+v %v, %d messages, %v", policy, mech, reply, err, len(server.messages), server.users)
 			}
@@ -169,7 +176,7 @@ func TestSendToSeveral(t *testing.T) {
 	server := &testServer{}
 	client := server.serve(t, NoTLS)
 	send := func(to ...string) (Reply, error) {
-		return client.Send(context.Background(), "ada@example.com", to, []byte("Subject: x\r\n\r\nx\r\n"))
+		return client.Send(context.Background(), Envelope{From: "ada@example.com", To: to, Message: []byte("Subject: x\r\n\r\nx\r\n")})
 	}
 	reply, err := send("a@example.com", "gone@example.com", "full@example.com", "b@example.com")
 	if err != nil || len(reply.Refused) != 2 || reply.Refused[0].Address != "gone@example.com" || reply.Refused[0].Err.Class != Permanent || reply.Refused[1].Err.Class != Temporary {
@@ -183,28 +190,33 @@ func TestSendToSeveral(t *testing.T) {
 	}
 }
 
+// twin is a client of the same server without connections.
+func (s *SMTP) twin() *SMTP {
+	return &SMTP{Addr: s.Addr, TLS: s.TLS, Username: s.Username, Password: s.Password, RootCAs: s.RootCAs, Timeout: s.Timeout}
+}
+
 func TestSendRefuses(t *testing.T) {
 	plain := &testServer{auth: []string{sasl.Plain}}
 	wantClass := func(name string, client *SMTP, from string, want Class, words string) {
 		t.Helper()
-		_, err := client.Send(context.Background(), from, []string{"b@example.com"}, []byte("Subject: x\r\n\r\nx\r\n"))
+		_, err := client.Send(context.Background(), Envelope{From: from, To: []string{"b@example.com"}, Message: []byte("Subject: x\r\n\r\nx\r\n")})
 		failure, ok := err.(*SendError)
 		if !ok || failure.Class != want || !strings.Contains(failure.Text, words) || strings.ContainsAny(failure.Text, "\r\n") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	secure := plain.serve(t, StartTLS)
-	untrusted := *secure
+	untrusted := secure.twin()
 	untrusted.RootCAs = x509.NewCertPool()
-	wantClass("an untrusted certificate", &untrusted, "a@example.com", Temporary, "certificate")
-	wrong := *secure
+	wantClass("an untrusted certificate", untrusted, "a@example.com", Temporary, "certificate")
+	wrong := secure.twin()
 	wrong.Username, wrong.Password = "ada", "guess"
-	wantClass("a wrong password", &wrong, "a@example.com", Temporary, "signing in")
+	wantClass("a wrong password", wrong, "a@example.com", Temporary, "signing in")
 	wantClass("a refused sender", secure, "refused@example.com", Permanent, "550 no such")
 	open := plain.serve(t, NoTLS)
-	noTLS := *open
+	noTLS := open.twin()
 	noTLS.TLS = StartTLS
-	wantClass("a server without STARTTLS", &noTLS, "a@example.com", Temporary, "STARTTLS")
+	wantClass("a server without STARTTLS", noTLS, "a@example.com", Temporary, "STARTTLS")
 	wantClass("nobody listening", &SMTP{Addr: "127.0.0.1:1", TLS: NoTLS}, "a@example.com", Temporary, "connecting")
 	if (&SMTP{Addr: "mail.example.com:25"}).local() || !open.local() {
 		t.Error("which server is local")
@@ -285,16 +297,74 @@ func TestEveryPhase(t *testing.T) {
 				want = Unknown
 			}
 			client := script(t, map[string]string{phase: action})
-			_, err := client.Send(context.Background(), "a@example.com", []string{"b@example.com"}, []byte("Subject: x\r\n\r\n.x\r\n"))
+			var stages []Stage
+			_, err := client.Send(context.Background(), Envelope{
+				From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("Subject: x\r\n\r\n.x\r\n"), Mark: func(s Stage) { stages = append(stages, s) },
+			})
 			failure, ok := err.(*SendError)
 			if !ok || failure.Class != want {
 				t.Errorf("%s at %s: %v, want class %d", action, phase, err, want)
 			}
+			// What is marked is what would be known if the program had ended.
+			var known []Stage
+			if phase == "dot" {
+				known = map[Class][]Stage{Unknown: {FinalDot}, Temporary: {FinalDot, PutOff}, Permanent: {FinalDot, TurnedDown}}[want]
+			}
+			if !slices.Equal(stages, known) {
+				t.Errorf("%s at %s: marked %v, want %v", action, phase, stages, known)
+			}
 		}
 	}
 	client := script(t, map[string]string{"QUIT": "close"})
-	if reply, err := client.Send(context.Background(), "a@example.com", []string{"b@example.com"}, []byte("x\r\n")); err != nil || reply.Text != "queued" {
+	if reply, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n")}); err != nil || reply.Text != "queued" {
 		t.Errorf("a server that leaves after it took the message: %+v %v", reply, err)
+	}
+}
+
+func TestConnectionsAreKept(t *testing.T) {
+	server := &testServer{}
+	client := server.serve(t, NoTLS)
+	send := func(to string) error {
+		_, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{to}, Message: []byte("Subject: x\r\n\r\nx\r\n")})
+		return err
+	}
+	for range keepForMany + 5 {
+		if err := send("b@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if send("gone@example.com") == nil { // refused, and the connection is good for the next
+			t.Fatal("taken")
+		}
+	}
+	if n := server.sessions; n != 3 { // 100 messages each
+		t.Errorf("%d connections for %d messages", n, 2*(keepForMany+5))
+	}
+	client.pool.mu.Lock()
+	kept := client.pool.idle[0]
+	client.pool.mu.Unlock()
+	kept.conn.Close() // the server has hung up meanwhile
+	if err := send("b@example.com"); err != nil {
+		t.Errorf("after the kept connection was lost: %v", err)
+	}
+	if n := server.sessions; n != 4 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestNoSuchAddress(t *testing.T) {
+	for _, c := range []struct {
+		code     int
+		enhanced smtp.EnhancedCode
+		text     string
+		want     bool
+	}{
+		{550, smtp.EnhancedCode{5, 1, 1}, "whatever", true}, {550, smtp.EnhancedCode{5, 1, 10}, "null MX", true}, {550, smtp.EnhancedCode{5, 7, 1}, "no such user, or relaying denied", false},
+		{550, smtp.EnhancedCode{}, "No such user here", true}, {550, smtp.EnhancedCodeNotSet, "Mailbox unavailable", true}, {550, smtp.EnhancedCode{}, "relay not permitted, unknown host", false},
+		{550, smtp.EnhancedCode{}, "rejected for policy reasons", false}, {552, smtp.EnhancedCode{5, 2, 2}, "mailbox full", false}, {553, smtp.EnhancedCode{}, "sender not allowed", false},
+	} {
+		if got := noSuchAddress(&smtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: c.text}); got != c.want {
+			t.Errorf("%d %v %s: %v", c.code, c.enhanced, c.text, got)
+		}
 	}
 }
 
@@ -303,7 +373,7 @@ func TestSendStopsWithItsContext(t *testing.T) {
 	client.Timeout = time.Hour
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := client.Send(ctx, "a@example.com", []string{"b@example.com"}, []byte("x\r\n")); err == nil {
+	if _, err := client.Send(ctx, Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n")}); err == nil {
 		t.Error("it went on without its context")
 	}
 }
