@@ -48,6 +48,7 @@ type Email struct {
 	Tags          []Tag       `json:"tags,omitempty"`
 	MessageID     string      `json:"message_id"` // without angle brackets; the same for every attempt
 	Attempts      int         `json:"attempts,omitempty"`
+	TriedSince    time.Time   `json:"tried_since,omitzero"`  // the first attempt since it was last asked for
 	ScheduledAt   time.Time   `json:"scheduled_at,omitzero"` // when it was asked to leave, if later
 	NextAttemptAt time.Time   `json:"next_attempt_at,omitzero"`
 	Settled       []Settled   `json:"settled,omitempty"`    // recipients whose fate differs from the others'

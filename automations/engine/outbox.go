@@ -138,6 +138,9 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 		}
 		row.Status, row.UpdatedAt = automations.EmailSending, now()
 		row.Attempts++
+		if row.TriedSince.IsZero() {
+			row.TriedSince = now()
+		}
 		row.Settled = append(row.Settled, m.barred...)
 		slot.begin(id, row.Attempts)
 		return errors.Join(tx.SaveEmail(row), tx.SaveEmailContent(id, m.content))

@@ -88,22 +88,16 @@ func (e *Engine) giveUp(email *automations.Email) {
 
 // retryLater queues a mail again: after half a minute, then twice as long each
 // time up to an hour, each spread by a quarter so that a recovering server is
-// not met by everything at once.
+// not met by everything at once. What counts against RetryFor begins with the first
+// attempt: a mail may have waited for its time, its quota or its turn.
 func (e *Engine) retryLater(email *automations.Email) {
 	wait := min(firstRetry<<min(email.Attempts-1, 10), lastRetry)
 	wait += time.Duration(rand.Int64N(int64(wait / 4)))
 	at := now().Add(wait)
-	if at.Sub(later(email.CreatedAt, email.ScheduledAt)) > e.cfg.RetryFor {
+	if at.Sub(email.TriedSince) > e.cfg.RetryFor {
 		email.LastError = fmt.Sprintf("given up after %d attempts: %s", email.Attempts, email.LastError)
 		e.giveUp(email)
 		return
 	}
 	email.Status, email.NextAttemptAt = automations.EmailQueued, at
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -183,6 +183,13 @@ func onlyContact(tx *storage.Tx, r *EmailRequest) (*automations.Contact, error) 
 	return c, err
 }
 
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 func hasHeader(headers []mail.Header, name string) bool {
 	return slices.ContainsFunc(headers, func(h mail.Header) bool { return strings.EqualFold(h.Name, name) })
 }

@@ -290,7 +290,7 @@ func (e *Engine) requeue(tx *storage.Tx, row *storage.RunRow) error {
 	if email.Status != automations.EmailUnconfirmed {
 		return refused
 	}
-	email.Status, email.NextAttemptAt, email.UpdatedAt = automations.EmailQueued, now(), now()
+	email.Status, email.TriedSince, email.NextAttemptAt, email.UpdatedAt = automations.EmailQueued, time.Time{}, now(), now()
 	return tx.SaveEmail(email)
 }
 
