@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -20,6 +21,28 @@ type connection struct {
 	client *smtp.Client
 	used   int         // messages so far
 	idle   *time.Timer // closes it; set while it is in the pool
+}
+
+// boundedConn ends a connection whose server says more than a reply can be: a
+// reply may have any number of lines.
+type boundedConn struct {
+	net.Conn
+	heard int // bytes since we last said something
+}
+
+const maxReply = 64 << 10
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.heard += n; c.heard > maxReply {
+		return 0, errors.New("the mail server's reply does not end")
+	}
+	return n, err
+}
+
+func (c *boundedConn) Write(p []byte) (int, error) {
+	c.heard = 0
+	return c.Conn.Write(p)
 }
 
 func (c *connection) close() { c.conn.Close() }

@@ -157,8 +157,12 @@ func (s *SMTP) timeout() time.Duration {
 func (s *SMTP) dial(ctx context.Context) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: s.timeout()}
 	conn, err := dialer.DialContext(ctx, "tcp", s.Addr)
-	if err != nil || s.TLS != TLS {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	conn = &boundedConn{Conn: conn}
+	if s.TLS != TLS {
+		return conn, nil
 	}
 	secure := tls.Client(conn, s.tlsConfig())
 	ctx, cancel := context.WithTimeout(ctx, s.timeout())

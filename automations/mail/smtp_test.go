@@ -258,6 +258,18 @@ func converse(conn net.Conn, lines map[string]string) {
 		case "hang":
 			io.Copy(io.Discard, conn)
 			return false
+		case "endless": // a reply that never comes to its last line
+			for conn.SetWriteDeadline(time.Now().Add(5*time.Second)) == nil {
+				if _, err := io.WriteString(conn, "250-more\r\n"); err != nil {
+					return false
+				}
+			}
+		case "long": // a line that does not end
+			for conn.SetWriteDeadline(time.Now().Add(5*time.Second)) == nil {
+				if _, err := io.WriteString(conn, strings.Repeat("2", 4096)); err != nil {
+					return false
+				}
+			}
 		}
 		_, err := fmt.Fprintf(conn, "%s\r\n", line)
 		return err == nil
@@ -289,21 +301,28 @@ func converse(conn net.Conn, lines map[string]string) {
 // message.
 func TestEveryPhase(t *testing.T) {
 	for _, phase := range []string{"banner", "EHLO", "MAIL", "RCPT", "DATA", "dot"} {
-		for action, want := range map[string]Class{"close": Temporary, "hang": Temporary, "what?": Temporary, "451 later": Temporary, "554 never": Permanent} {
+		for _, action := range []string{"close", "hang", "what?", "\x00\xff\x16\x03\x01", "250", "99999 odd", "endless", "long", "451 later", "554 never"} {
+			want := Temporary
 			switch {
-			case (phase == "banner" || phase == "EHLO") && action == "554 never":
-				want = Temporary // it says nothing of this message
-			case phase == "dot" && (action == "close" || action == "hang" || action == "what?"):
+			case action == "554 never" && phase != "banner" && phase != "EHLO": // there it says nothing of this message
+				want = Permanent
+			case phase == "dot" && action != "451 later":
 				want = Unknown
 			}
 			client := script(t, map[string]string{phase: action})
+			if action == "endless" {
+				client.Timeout = time.Minute // what ends it is its length
+			}
 			var stages []Stage
 			_, err := client.Send(context.Background(), Envelope{
 				From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("Subject: x\r\n\r\n.x\r\n"), Mark: func(s Stage) { stages = append(stages, s) },
 			})
 			failure, ok := err.(*SendError)
-			if !ok || failure.Class != want {
-				t.Errorf("%s at %s: %v, want class %d", action, phase, err, want)
+			if !ok || failure.Class != want || len(failure.Text) > 2*maxServerText {
+				t.Errorf("%q at %s: %v, want class %d", action, phase, err, want)
+			}
+			if action == "endless" && !strings.Contains(failure.Text, "does not end") {
+				t.Errorf("an endless reply at %s: %v", phase, err)
 			}
 			// What is marked is what would be known if the program had ended.
 			var known []Stage
