@@ -3,6 +3,7 @@ package cmd
 import (
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -107,13 +108,17 @@ type arrival struct {
 	answer  chan struct{} // close it to let the server answer
 }
 
-// serve starts the mailbox and returns the configuration that leads to it.
-func (m *mailbox) serve(t testing.TB) (config string) {
+func (m *mailbox) serve(t testing.TB) (config string) { return serveSMTP(t, m) }
+
+// serveSMTP starts a mail server and returns the configuration that leads to
+// it.
+func serveSMTP(t testing.TB, backend smtp.Backend) (config string) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := smtp.NewServer(m)
+	server := smtp.NewServer(backend)
+	server.ErrorLog = log.New(io.Discard, "", 0)
 	go server.Serve(ln)
 	t.Cleanup(func() { server.Close() })
 	_, port, _ := net.SplitHostPort(ln.Addr().String())

@@ -282,14 +282,14 @@ func (e *Engine) recoverSending(known map[sending]mail.Stage) error {
 			stage, marked := known[sending{id, uint32(row.Attempts)}]
 			row.UpdatedAt = now()
 			switch {
-			case marked && stage == 0:
-				row.Status, row.NextAttemptAt = automations.EmailQueued, now()
 			case stage == mail.Taken:
 				e.taken(row.Email, row.Recipients(), mail.Reply{Code: 250, Text: "taken, as marked before the program ended"})
 			case stage == mail.PutOff:
 				e.result(row.Email, nil, mail.Reply{}, &mail.SendError{Class: mail.Temporary, Text: "put off, as marked before the program ended"})
 			case stage == mail.TurnedDown:
 				e.result(row.Email, nil, mail.Reply{}, &mail.SendError{Class: mail.Permanent, Text: "turned down, as marked before the program ended"})
+			case marked && stage == 0 || e.cfg.ResendUnconfirmed:
+				row.Status, row.NextAttemptAt = automations.EmailQueued, now()
 			default:
 				e.result(row.Email, nil, mail.Reply{}, &mail.SendError{Class: mail.Unknown, Text: "the program ended while the mail was being sent: the mail server may have taken it"})
 			}
