@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // rss is the server's resident memory in MiB, zero where the system does not
@@ -83,4 +86,46 @@ func BenchmarkEventToSMTP(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(percentile(took, 0.5), "p50-ms")
 	b.ReportMetric(percentile(took, 0.99), "p99-ms")
+}
+
+// counter is a mail server that takes everything at once and says how much.
+type counter struct {
+	left atomic.Int64
+	all  chan struct{} // closed when nothing is left
+}
+
+func (c *counter) NewSession(*smtp.Conn) (smtp.Session, error) { return c, nil }
+func (c *counter) Reset()                                      {}
+func (c *counter) Logout() error                               { return nil }
+func (c *counter) Mail(string, *smtp.MailOptions) error        { return nil }
+func (c *counter) Rcpt(string, *smtp.RcptOptions) error        { return nil }
+func (c *counter) Data(r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	if c.left.Add(-1) == 0 {
+		close(c.all)
+	}
+	return err
+}
+
+// BenchmarkMails measures mails handed over in a second, over one connection
+// and over eight: from posting the events to the mail server having them all.
+func BenchmarkMails(b *testing.B) {
+	for _, workers := range []int{1, 8} {
+		b.Run(fmt.Sprintf("connections=%d", workers), func(b *testing.B) {
+			box := &counter{all: make(chan struct{})}
+			box.left.Store(int64(b.N))
+			s := startLive(b, strings.Replace(serveSMTP(b, box), "mail: {", fmt.Sprintf("mail: {workers: %d, ", workers), 1))
+			s.post("/automations", mailAutomation, http.StatusCreated)
+			b.ResetTimer()
+			for posted := 0; posted < b.N; {
+				var batch []string
+				for ; len(batch) < 500 && posted < b.N; posted++ {
+					batch = append(batch, fmt.Sprintf(`{"event":"go","email":"c%d@example.com","payload":{"n":%d}}`, posted%10_000, posted))
+				}
+				s.post("/events/send/batch", "["+strings.Join(batch, ",")+"]", http.StatusAccepted)
+			}
+			<-box.all
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mails/s")
+		})
+	}
 }
