@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// MaxDelay is the longest time a step may wait.
-const MaxDelay = 366 * 24 * time.Hour
+// MaxDelay is the longest time a step may wait, and MaxAge the longest that
+// records can be told to be kept.
+const (
+	MaxDelay = 366 * 24 * time.Hour
+	MaxAge   = 100 * MaxDelay
+)
 
 // durationUnits maps the words for units of time.
 var durationUnits = map[string]time.Duration{
@@ -30,7 +34,17 @@ var (
 // MaxDelay, and precise to the millisecond. Months and years have no fixed
 // length and are refused. Error codes: delay_duration_invalid,
 // delay_duration_too_long.
-func ParseDuration(s string) (time.Duration, error) {
+func ParseDuration(s string) (time.Duration, error) { return parseDuration(s, MaxDelay) }
+
+// ParseAge is ParseDuration up to MaxAge, where "forever" and 0 are zero.
+func ParseAge(s string) (time.Duration, error) {
+	if text := strings.ToLower(strings.TrimSpace(s)); text == "forever" || text == "0" {
+		return 0, nil
+	}
+	return parseDuration(s, MaxAge)
+}
+
+func parseDuration(s string, most time.Duration) (time.Duration, error) {
 	text := strings.ToLower(strings.TrimSpace(s))
 	if len(text) > 1 && isoDuration.MatchString(text) {
 		text = strings.NewReplacer("p", "", "t", "").Replace(text)
@@ -51,8 +65,8 @@ func ParseDuration(s string) (time.Duration, error) {
 	switch {
 	case ms.Sign() == 0:
 		return 0, invalidDuration(s)
-	case ms.Cmp(big.NewInt(MaxDelay.Milliseconds())) > 0:
-		return 0, Errorf(KindInvalid, "delay_duration_too_long", "%.40q is too long; wait at most 366 days", s)
+	case ms.Cmp(big.NewInt(most.Milliseconds())) > 0:
+		return 0, Errorf(KindInvalid, "delay_duration_too_long", "%.40q is too long; it may be %d days at most", s, most/(24*time.Hour))
 	}
 	return time.Duration(ms.Int64()) * time.Millisecond, nil
 }

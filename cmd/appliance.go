@@ -52,6 +52,7 @@ func (ap *appliance) build() (err error) {
 		DB: ap.db, BaseURL: ap.cfg.BaseURL, From: ap.cfg.Mail.From, RetryFor: ap.cfg.Mail.RetryFor, Workers: ap.cfg.Mail.Workers,
 		EmailsPerDay: ap.cfg.Limits.EmailsPerDay, EmailsPerMonth: ap.cfg.Limits.EmailsPerMonth,
 		PerMinute: ap.cfg.Mail.PerMinute, PerMinuteToDomain: ap.cfg.Mail.PerMinuteToDomain,
+		Retention:         ap.cfg.Retention.storage(),
 		ResendUnconfirmed: ap.cfg.Mail.OnUnconfirmed == "resend", Log: ap.log,
 	}
 	if config.DKIM, err = ap.cfg.dkimKeys(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
 )
 
 // Config is the effective configuration: defaults, the YAML file over them,
@@ -26,6 +27,25 @@ type Config struct {
 	Mail    MailConfig   `mapstructure:"mail"`
 	SMTP    SMTPConfig   `mapstructure:"smtp"`
 	Log     LogConfig    `mapstructure:"log"`
+	// Retention says how long records are kept.
+	Retention RetentionConfig `mapstructure:"retention"`
+}
+
+// RetentionConfig says how long records are kept that nothing needs any more;
+// see storage.Retention.
+type RetentionConfig struct {
+	Events     Age `mapstructure:"events"`
+	Runs       Age `mapstructure:"runs"`
+	Mail       Age `mapstructure:"mail"`
+	FailedMail Age `mapstructure:"failed_mail"`
+	Revisions  Age `mapstructure:"revisions"`
+}
+
+func (r RetentionConfig) storage() storage.Retention {
+	return storage.Retention{
+		Events: time.Duration(r.Events), Runs: time.Duration(r.Runs), Mail: time.Duration(r.Mail),
+		FailedMail: time.Duration(r.FailedMail), Revisions: time.Duration(r.Revisions),
+	}
 }
 
 // LimitsConfig bounds what one request and all of them may take.
@@ -80,12 +100,13 @@ const defaultListen = "127.0.0.1:8787"
 
 func defaultConfig() Config {
 	return Config{
-		BaseURL: "http://" + defaultListen,
-		Data:    "./opensend.db",
-		Limits:  LimitsConfig{BodyBytes: 1 << 20, Connections: 1024},
-		Mail:    MailConfig{RetryFor: 48 * time.Hour, OnUnconfirmed: "hold", Workers: 8},
-		SMTP:    SMTPConfig{Port: 587, TLS: string(mail.StartTLS), Timeout: 30 * time.Second},
-		Log:     LogConfig{Level: "info", Format: "auto"},
+		BaseURL:   "http://" + defaultListen,
+		Data:      "./opensend.db",
+		Limits:    LimitsConfig{BodyBytes: 1 << 20, Connections: 1024},
+		Mail:      MailConfig{RetryFor: 48 * time.Hour, OnUnconfirmed: "hold", Workers: 8},
+		SMTP:      SMTPConfig{Port: 587, TLS: string(mail.StartTLS), Timeout: 30 * time.Second},
+		Log:       LogConfig{Level: "info", Format: "auto"},
+		Retention: RetentionConfig{Events: 90 * ageDay, Runs: 90 * ageDay, Mail: 30 * ageDay, FailedMail: 90 * ageDay, Revisions: 365 * ageDay},
 	}
 }
 
@@ -131,7 +152,7 @@ func decodeConfig(text []byte, baseURL string) (Config, error) {
 	if baseURL != "" {
 		v.Set("base_url", baseURL)
 	}
-	return cfg, v.UnmarshalExact(&cfg)
+	return cfg, v.UnmarshalExact(&cfg, viper.DecodeHook(decodeText))
 }
 
 // resolve fills in what follows from other settings.

@@ -75,6 +75,10 @@ func TestConfig(t *testing.T) {
 	if cfg, err := loadText(t, "", ""); err != nil || cfg.sender() != nil || cfg.Listen != defaultListen {
 		t.Errorf("%+v %v", cfg, err)
 	}
+	kept, err := loadText(t, "retention: {events: 800d, runs: 12h, mail: 0, failed_mail: forever}", "")
+	if want := (RetentionConfig{Events: 800 * ageDay, Runs: Age(12 * time.Hour), Revisions: 365 * ageDay}); err != nil || kept.Retention != want {
+		t.Errorf("%+v %v", kept.Retention, err)
+	}
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("pass\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -106,6 +110,9 @@ func TestConfigErrors(t *testing.T) {
 		"base_url: http://u:p@example.com":  "base_url must be http or https",
 		"listen: nowhere":                   "listen must be host:port",
 		"mail:\n  from: nobody":             "mail.from must be an address",
+		"retention:\n  events: soon":        "line 2: retention.events must be a time such as 90d or 12h, or forever",
+		"retention:\n  mail: -1d":           "line 2: retention.mail must be a time",
+		"retention:\n  runs: 30":            "line 2: retention.runs must be a time",
 		"mail:\n  workers: 0":               "mail.workers must be 1 to 64",
 		"mail:\n  on_unconfirmed: guess":    "mail.on_unconfirmed must be one of hold, resend",
 	} {

@@ -100,7 +100,11 @@ func checkValue(node *yaml.Node, kind reflect.Type, key string) error {
 	if node.Kind != yaml.ScalarNode {
 		return fmt.Errorf("line %d: %s must be a single value", node.Line, key)
 	}
-	switch {
+	switch u := ofText(kind); {
+	case u != nil:
+		if err := u.UnmarshalText([]byte(node.Value)); err != nil {
+			return fmt.Errorf("line %d: %s %w", node.Line, key, err)
+		}
 	case kind == reflect.TypeFor[time.Duration]():
 		if _, err := time.ParseDuration(node.Value); err != nil {
 			return fmt.Errorf(`line %d: %s must be a duration with its unit, such as 30s or 48h; it is %q`, node.Line, key, node.Value)

@@ -348,6 +348,9 @@ func (s *Server) listRevisions(r *request) (answer, error) {
 		next := min(after-1, w.Revision)
 		for ; next > 0 && len(revisions) < limit; next-- {
 			revision, err := tx.Revision(w.ID, next)
+			if errors.Is(err, storage.ErrNotFound) {
+				continue // too old, and no run's
+			}
 			if err != nil {
 				return err
 			}

@@ -78,7 +78,8 @@ func (tx *Tx) checkRuns(fault func(string, ...any)) {
 			fault("run %s: %w", ref.RunID, err)
 			return true
 		}
-		counted[runCount{row.WorkflowID, row.Status}]++
+		counted[runCount{workflow: row.WorkflowID, status: row.Status}]++
+		counted[runCount{workflow: row.WorkflowID, revision: row.Revision}]++
 		hasWake, hasMail := !row.WakeAt.IsZero(), row.EmailID != automations.ID{}
 		switch {
 		case row.Status.Final() && (hasWake || hasMail):
@@ -90,13 +91,21 @@ func (tx *Tx) checkRuns(fault func(string, ...any)) {
 		}
 		return true
 	})
-	tx.each(runCountsBucket, nil, func(key []byte) bool {
-		at := runCount{automations.ID(key), automations.RunStatus(key[18:])}
-		if n, err := tx.number(runCountsBucket, key); err != nil || n != counted[at] {
-			fault("%d runs of automation %s are counted as %s, there are %d", n, at.workflow, at.status, counted[at])
+	tx.checkCounts(counted, fault)
+}
+
+// checkCounts: run_counts has what was counted, and nothing else.
+func (tx *Tx) checkCounts(counted map[runCount]int64, fault func(string, ...any)) {
+	rows := 0
+	tx.each(runCountsBucket, nil, func([]byte) bool { rows++; return true })
+	for at, there := range counted {
+		if n, err := tx.number(runCountsBucket, at.key()); err != nil || n != there {
+			fault("automation %s has %d runs %s of revision %d, and %d are counted: %v", at.workflow, there, at.status, at.revision, n, err)
 		}
-		return true
-	})
+	}
+	if rows != len(counted) {
+		fault("there are %d counts of runs, and %d are needed", rows, len(counted))
+	}
 }
 
 // checkEmails: outbox and sending name the mails that are in that state, and

@@ -37,6 +37,7 @@
 //	deliveries        delivery                       Delivery, verdicts included
 //	runs              workflow run                   Run
 //	run_counts        workflow len status            number of runs, 8 bytes
+//	                  workflow 0 number              the same for a revision
 //	wakes             time workflow run              –          a run due at the time
 //	waits             contact hash(name) workflow run  –        a run that waits, or will wait, for the event
 //	arrivals          workflow run delivery          –          an event that came before its wait was reached

@@ -46,7 +46,9 @@ func (tx *Tx) SaveRun(row *RunRow) error {
 		row.wakeAt = row.WakeAt
 	}
 	if row.status != row.Status {
-		if row.status != "" {
+		if row.status == "" {
+			tx.countRevision(row.WorkflowID, row.Revision, 1)
+		} else {
 			tx.countRun(row.WorkflowID, row.status, -1)
 		}
 		tx.countRun(row.WorkflowID, row.Status, 1)

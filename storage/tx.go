@@ -156,18 +156,42 @@ func (tx *Tx) Probe() error { return tx.put(metaBucket, []byte("probe"), nil) }
 // Epoch names this life of the file; a restored copy has another.
 func (tx *Tx) Epoch() (automations.ID, error) { return tx.idAt(metaBucket, []byte("epoch")) }
 
-// runCount is a key of run_counts.
+// runCount is a key of run_counts: of the runs of a status or, when that is
+// empty, of a revision.
 type runCount struct {
 	workflow automations.ID
 	status   automations.RunStatus
+	revision int
+}
+
+func (at runCount) key() []byte {
+	if at.status == "" {
+		return tuple(at.workflow, "", at.revision)
+	}
+	return tuple(at.workflow, string(at.status))
 }
 
 func (tx *Tx) countRun(workflow automations.ID, status automations.RunStatus, by int64) {
+	tx.count(runCount{workflow: workflow, status: status}, by)
+}
+
+func (tx *Tx) countRevision(workflow automations.ID, revision int, by int64) {
+	tx.count(runCount{workflow: workflow, revision: revision}, by)
+}
+
+func (tx *Tx) count(at runCount, by int64) {
 	if tx.counts == nil {
 		tx.counts = map[runCount]int64{}
 	}
-	tx.counts[runCount{workflow, status}] += by
+	tx.counts[at] += by
 	tx.writes++
+}
+
+// runsOfRevision is how many runs of a revision there are.
+func (tx *Tx) runsOfRevision(workflow automations.ID, revision int) (int64, error) {
+	at := runCount{workflow: workflow, revision: revision}
+	n, err := tx.number(runCountsBucket, at.key())
+	return n + tx.counts[at], err
 }
 
 // flush writes what was gathered during the transaction.
@@ -176,12 +200,17 @@ func (tx *Tx) flush() error {
 		if by == 0 {
 			continue
 		}
-		key := tuple(at.workflow, string(at.status))
+		key := at.key()
 		n, err := tx.number(runCountsBucket, key)
 		if err != nil {
 			return err
 		}
-		if err := tx.put(runCountsBucket, key, binary.BigEndian.AppendUint64(nil, uint64(n+by))); err != nil {
+		if n+by == 0 {
+			err = tx.delete(runCountsBucket, key)
+		} else {
+			err = tx.put(runCountsBucket, key, binary.BigEndian.AppendUint64(nil, uint64(n+by)))
+		}
+		if err != nil {
 			return err
 		}
 	}

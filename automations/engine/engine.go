@@ -45,6 +45,8 @@ type Config struct {
 	// ResendUnconfirmed sends a mail again when the server may have taken it
 	// without saying so. Otherwise it is held until somebody retries its run.
 	ResendUnconfirmed bool
+	// Retention says how long records are kept; the zero one keeps all.
+	Retention storage.Retention
 	// Workers is how many mails are sent at once; zero means 8.
 	Workers int
 	// Log gets what an operator should know; nil discards it.
@@ -96,7 +98,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	sendMail := func(ctx context.Context) error { return e.outboxLoop(ctx, markers) }
-	loops := []func(context.Context) error{e.wakeLoop, sendMail, e.eraseLoop, e.expireLoop}
+	loops := []func(context.Context) error{e.wakeLoop, sendMail, e.eraseLoop, e.expireLoop, e.sweepLoop}
 	errs := make([]error, len(loops))
 	var wg sync.WaitGroup
 	for i, loop := range loops {
