@@ -138,11 +138,8 @@ func checkEmailAction(p *Problems, s *SendEmailAction) {
 	case inline && s.Subject == "":
 		p.Add("send_email_content_invalid", "subject", "a mail without a template needs a subject")
 	}
-	for _, part := range []struct{ path, text string }{{"subject", s.Subject}, {"html", s.HTML}, {"text", s.Text}} {
-		if _, err := mail.Parse(part.text); err != nil {
-			p.Add("send_email_content_invalid", part.path, "%s", err)
-		}
-	}
+	CheckText(p, "subject", s.Subject, MaxSubject)
+	checkParts(p, "send_email_content_invalid", s.Subject, s.HTML, s.Text, func(string, mail.Placeholder) {})
 	if s.From != "" {
 		CheckMailbox(p, "from", s.From)
 	}

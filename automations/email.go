@@ -137,7 +137,22 @@ type TemplateContent struct {
 
 // TemplateVariable is one placeholder of a template.
 type TemplateVariable struct {
-	Key      string          `json:"key"`  // [A-Za-z0-9_]{1,50}
-	Type     string          `json:"type"` // string, number, or html for values that are not escaped
-	Fallback json.RawMessage `json:"fallback,omitempty"`
+	Key      string          `json:"key"` // [A-Za-z0-9_]{1,50}
+	Type     VariableType    `json:"type"`
+	Fallback json.RawMessage `json:"fallback,omitempty"` // for when no value is sent
+}
+
+// VariableType is what values a declared variable takes.
+type VariableType string
+
+// The types of variables.
+const (
+	VariableString VariableType = "string" // text, or a number, true or false as text
+	VariableNumber VariableType = "number" // a number, or a text that is one
+	VariableHTML   VariableType = "html"   // text that is not escaped in HTML
+)
+
+// VariableTypes lists every VariableType.
+func VariableTypes() []VariableType {
+	return []VariableType{VariableString, VariableNumber, VariableHTML}
 }

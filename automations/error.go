@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/opensend/opensend/automations/mail"
 )
 
 // Kind classes an Error by what the reader can do about it. Each dialect of
@@ -44,6 +46,8 @@ type Error struct {
 type Detail struct {
 	Path    string `json:"path"`
 	Message string `json:"message"`
+	Line    int    `json:"line,omitempty"` // within a text of several lines, from 1
+	Column  int    `json:"column,omitempty"`
 }
 
 func (e *Error) Error() string { return e.Msg }
@@ -71,12 +75,17 @@ const maxProblems = 100
 
 // Add records that the field at path breaks a rule. code may be empty.
 func (p *Problems) Add(code, path, format string, args ...any) {
-	p.add(KindInvalid, code, path, fmt.Sprintf(format, args...))
+	p.add(KindInvalid, code, Detail{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// AddSyntax records that the text at path breaks a rule at a place in it.
+func (p *Problems) AddSyntax(code, path string, e *mail.SyntaxError) {
+	p.add(KindInvalid, code, Detail{Path: path, Message: e.Error(), Line: e.Line, Column: e.Col})
 }
 
 // Missing records that a required field is absent.
 func (p *Problems) Missing(code, path string) {
-	p.add(KindMissing, code, path, path+" is required")
+	p.add(KindMissing, code, Detail{Path: path, Message: path + " is required"})
 }
 
 // Include records the problems of a nested value below prefix; err may be nil.
@@ -87,24 +96,25 @@ func (p *Problems) Include(prefix string, err error) {
 	}
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
-		p.add(KindInvalid, "", prefix, err.Error())
+		p.add(KindInvalid, "", Detail{Path: prefix, Message: err.Error()})
 		return
 	}
 	if len(e.Details) == 0 {
-		p.add(e.Kind, e.Code, JoinPath(prefix, e.Field), e.Msg)
+		p.add(e.Kind, e.Code, Detail{Path: JoinPath(prefix, e.Field), Message: e.Msg})
 		return
 	}
 	for _, d := range e.Details {
-		p.add(e.Kind, e.Code, JoinPath(prefix, d.Path), d.Message)
+		d.Path = JoinPath(prefix, d.Path)
+		p.add(e.Kind, e.Code, d)
 	}
 }
 
-func (p *Problems) add(kind Kind, code, path, msg string) {
+func (p *Problems) add(kind Kind, code string, d Detail) {
 	if len(p.all) == 0 {
-		p.first = Error{Kind: kind, Code: code, Field: path, Msg: msg}
+		p.first = Error{Kind: kind, Code: code, Field: d.Path, Msg: d.Message}
 	}
 	if len(p.all) < maxProblems {
-		p.all = append(p.all, Detail{Path: path, Message: msg})
+		p.all = append(p.all, d)
 	}
 }
 

@@ -3,6 +3,7 @@ package automations
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -19,17 +20,23 @@ type Scope struct {
 	decoded map[string]any // roots, as they are first needed
 }
 
+var scopeRoots = []string{"event", "trigger", "contact", "steps", "wait"}
+
+// SampleScope is a Scope of made-up values. steps has what "steps.…" leads
+// into, and wait what "wait.…" does; each is an object or absent.
+func SampleScope(event, trigger, steps, wait json.RawMessage, contact *Contact) *Scope {
+	return &Scope{Event: event, Trigger: trigger, Contact: contact, decoded: map[string]any{"steps": decodeJSON(steps), "wait": decodeJSON(wait)}}
+}
+
 // Lookup finds the value at a path: string, json.Number, bool, nil,
 // map[string]any or []any.
 func (s *Scope) Lookup(path string) (any, bool) {
 	root, rest, nested := strings.Cut(path, ".")
-	switch root {
-	case "event", "trigger", "contact", "steps", "wait":
-		if !nested {
-			return s.root(root), true
-		}
-	default:
+	switch {
+	case !slices.Contains(scopeRoots, root):
 		root, rest = "event", path
+	case !nested:
+		return s.root(root), true
 	}
 	if root == "contact" {
 		if name, ok := strings.CutPrefix(rest, "custom_properties."); ok {

@@ -2,6 +2,7 @@ package automations
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -13,7 +14,8 @@ import (
 // MaxVariables is how many variables a template may declare.
 const MaxVariables = 50
 
-const maxSubject = 998 // RFC 5322, section 2.1.1: no line is longer
+// MaxSubject is how many characters a subject may have.
+const MaxSubject = 998
 
 var variableKey = regexp.MustCompile(`^[A-Za-z0-9_]{1,50}$`)
 
@@ -47,7 +49,7 @@ func ReadTemplateContent(f Fields, p *Problems, c *TemplateContent) {
 	for i, address := range c.ReplyTo {
 		CheckMailbox(p, fmt.Sprintf("reply_to[%d]", i), address)
 	}
-	CheckText(p, "subject", c.Subject, maxSubject)
+	CheckText(p, "subject", c.Subject, MaxSubject)
 	if f.Has("variables") {
 		c.Declared, c.Variables = true, readVariables(f, p)
 	}
@@ -72,7 +74,7 @@ func readVariables(f Fields, p *Problems) (list []TemplateVariable) {
 		}
 		var problems Problems
 		own.Unknown(&problems, "id", "key", "type", "fallback_value", "fallbackValue", "created_at", "updated_at")
-		v := TemplateVariable{Key: own.String(&problems, "key"), Type: own.String(&problems, "type"), Fallback: own.Raw("fallback_value", "fallbackValue")}
+		v := TemplateVariable{Key: own.String(&problems, "key"), Type: VariableType(own.String(&problems, "type")), Fallback: own.Raw("fallback_value", "fallbackValue")}
 		v.check(&problems, list)
 		p.Include(path, problems.Err())
 		list = append(list, v)
@@ -82,25 +84,54 @@ func readVariables(f Fields, p *Problems) (list []TemplateVariable) {
 
 func (v *TemplateVariable) check(p *Problems, before []TemplateVariable) {
 	if v.Type == "" {
-		v.Type = "string"
+		v.Type = VariableString
 	}
 	switch {
 	case !variableKey.MatchString(v.Key):
 		p.Add("", "key", "a key has 1 to 50 letters, digits and underscores")
 	case ReservedVariable(v.Key):
 		p.Add("", "key", "%s is reserved; it is always filled in", v.Key)
+	case isScopePath(v.Key):
+		p.Add("", "key", "%s is reserved; paths such as %s.x begin with it", v.Key, v.Key)
 	case slices.ContainsFunc(before, func(b TemplateVariable) bool { return b.Key == v.Key }):
 		p.Add("", "key", "%s is declared twice", v.Key)
 	}
 	switch {
-	case v.Type != "string" && v.Type != "number" && v.Type != "html":
+	case !slices.Contains(VariableTypes(), v.Type):
 		p.Add("", "type", "type must be string, number or html")
 	case v.Fallback == nil:
-	case v.Type == "number" && !isNumber(string(v.Fallback)):
+	case v.Type == VariableNumber && !isNumber(string(v.Fallback)):
 		p.Add("", "fallback_value", "the fallback of a number must be a number")
-	case v.Type != "number" && !isKind(v.Fallback, '"'):
+	case v.Type != VariableNumber && !isKind(v.Fallback, '"'):
 		p.Add("", "fallback_value", "the fallback must be a string")
 	}
+}
+
+// Check reports whether v, a decoded JSON value, is of the variable's type.
+func (t *TemplateVariable) Check(v any) error {
+	text, isText := v.(string)
+	_, isNum := v.(json.Number)
+	_, isBool := v.(bool)
+	switch {
+	case t.Type == VariableNumber && !isNum && !(isText && isNumber(text)):
+		return t.mismatch("a number")
+	case t.Type == VariableHTML && !isText:
+		return t.mismatch("HTML, as a string")
+	case t.Type == VariableString && !isText && !isNum && !isBool:
+		return t.mismatch("a string")
+	}
+	return nil
+}
+
+func (t *TemplateVariable) mismatch(wanted string) error {
+	return Errorf(KindInvalid, "template_variable_invalid", "the variable %q must be %s", t.Key, wanted)
+}
+
+// Check parses the content, as ReadTemplateContent does.
+func (c *TemplateContent) Check() error {
+	var p Problems
+	c.checkNames(&p)
+	return p.Err()
 }
 
 // checkNames parses every part. The names in it must be declared, reserved or
@@ -109,33 +140,47 @@ func (c *TemplateContent) checkNames(p *Problems) {
 	if !c.Declared {
 		c.Variables = nil
 	}
-	for _, part := range []struct{ path, text string }{{"subject", c.Subject}, {"html", c.HTML}, {"text", c.Text}} {
-		parsed, err := mail.Parse(part.text)
-		if err != nil {
-			p.Add("template_invalid", part.path, "%s", err)
+	checkParts(p, "template_invalid", c.Subject, c.HTML, c.Text, func(path string, at mail.Placeholder) {
+		name := at.Name
+		if ReservedVariable(name) || isScopePath(name) || slices.ContainsFunc(c.Variables, func(v TemplateVariable) bool { return v.Key == name }) {
+			return
+		}
+		switch {
+		case c.Declared:
+			msg := fmt.Sprintf("%q is not among the variables; declare it, or write its path, such as event.%s", shorten(name, 60), shorten(name, 60))
+			p.AddSyntax("template_variable_unknown", path, &mail.SyntaxError{Line: at.Line, Col: at.Col, Msg: msg})
+		case !variableKey.MatchString(name): // a path into the event
+		case len(c.Variables) >= MaxVariables:
+			p.AddSyntax("", path, &mail.SyntaxError{Line: at.Line, Col: at.Col, Msg: fmt.Sprintf("a template may have %d variables", MaxVariables)})
+		default:
+			c.Variables = append(c.Variables, TemplateVariable{Key: name, Type: VariableString})
+		}
+	})
+}
+
+// checkParts parses the parts of a mail and shows their placeholders to each.
+// code is for what cannot be understood.
+func checkParts(p *Problems, code, subject, html, text string, each func(path string, at mail.Placeholder)) {
+	for _, part := range []struct {
+		path, text string
+		part       mail.Part
+	}{{"subject", subject, mail.Subject}, {"html", html, mail.HTML}, {"text", text, mail.Text}} {
+		parsed, err := mail.Parse(part.part, part.text)
+		if wrong, ok := errors.AsType[mail.SyntaxErrors](err); ok {
+			for _, e := range wrong {
+				p.AddSyntax(code, part.path, e)
+			}
 			continue
 		}
-		for _, name := range parsed.Names() {
-			if ReservedVariable(name) || isScopePath(name) || slices.ContainsFunc(c.Variables, func(v TemplateVariable) bool { return v.Key == name }) {
-				continue
-			}
-			switch {
-			case c.Declared:
-				p.Add("template_variable_unknown", part.path, "%q is not among the variables; declare it, or write its path, such as event.%s", shorten(name, 60), shorten(name, 60))
-			case len(c.Variables) >= MaxVariables:
-				p.Add("", part.path, "a template may have %d variables", MaxVariables)
-			case variableKey.MatchString(name):
-				c.Variables = append(c.Variables, TemplateVariable{Key: name, Type: "string"})
-			}
+		for _, at := range parsed.Placeholders() {
+			each(part.path, at)
 		}
 	}
 }
 
+// isScopePath reports whether the name is of something that a run knows, or a
+// path into it.
 func isScopePath(name string) bool {
-	root, _, nested := strings.Cut(name, ".")
-	switch root {
-	case "event", "trigger", "contact", "steps", "wait":
-		return nested
-	}
-	return false
+	root, _, _ := strings.Cut(name, ".")
+	return slices.Contains(scopeRoots, root)
 }

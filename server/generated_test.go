@@ -124,7 +124,7 @@ func TestBothPrefixesAnswerAlike(t *testing.T) {
 func (d dice) fuzzBody() string {
 	names := []string{"id", "name", "status", "steps", "connections", "trigger_event_name", "deduplication", "email", "first_name", "unsubscribed", "properties", "segments", "topics",
 		"event", "payload", "schema", "key", "type", "fallback_value", "alias", "from", "to", "cc", "subject", "html", "text", "variables", "template", "headers", "attachments", "tags", "scheduled_at",
-		"permission", "expires_at", "reason", "emails", "ids", "origin", "event_name", "description", "default_subscription", "topic_id", "reply_to"}
+		"permission", "expires_at", "reason", "emails", "ids", "origin", "event_name", "description", "default_subscription", "topic_id", "reply_to", "version", "contact", "trigger", "wait"}
 	some := make([]string, 1+d.IntN(6))
 	for i := range some {
 		some[i] = pick(d, names...)
@@ -150,26 +150,27 @@ func (d dice) fuzzBody() string {
 
 // goodBodies are bodies that routes take, to begin from.
 var goodBodies = map[string]string{
-	"/events/send":          `{"event":"start","email":"a@example.com","payload":{"plan":"pro"}}`,
-	"/events/send/batch":    `[{"event":"start","email":"a@example.com"},{"event":"x","email":"b@example.com"}]`,
-	"/v1/events":            `{"event_name":"start","email":"a@example.com","properties":{"a":1}}`,
-	"/events":               `{"name":"type","schema":{"type":"object","properties":{"plan":{"type":"string"}}}}`,
-	"/events/{id}":          `{"schema":{"plan":"string"}}`,
-	"/automations":          `{"name":"x","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"m","type":"send_email","config":{"subject":"Hi {{n}}","text":"x"}}],"connections":[{"from":"t","to":"m"}],"deduplication":{"window":"1 hour"}}`,
-	"/automations/{id}":     `{"name":"y","status":"enabled","deduplication":null}`,
-	"/contacts":             `{"email":"new@example.com","first_name":"Ada","properties":{"plan":"pro"},"unsubscribed":false}`,
-	"/contacts/{id}":        `{"first_name":"Ada","properties":{"plan":null}}`,
-	"/contacts/{id}/topics": `[{"id":"0190d1a2-0000-7000-8000-000000000000","subscription":"opt_in"}]`,
-	"/segments":             `{"name":"Pro"}`,
-	"/topics":               `{"name":"News","default_subscription":"opt_in"}`,
-	"/contact-properties":   `{"key":"plan","type":"string","fallback_value":"x"}`,
-	"/templates":            `{"name":"T","alias":"start","subject":"Hi {{name}}","html":"<p>{{{name|x}}}</p>","variables":[{"key":"name","type":"string"}]}`,
-	"/templates/{id}":       `{"html":"<b>{{a}}</b>"}`,
-	"/emails":               `{"from":"a@example.com","to":["b@example.com"],"subject":"x","html":"<p>x</p>","tags":[{"name":"a","value":"b"}],"attachments":[{"filename":"x","content":"aGk="}]}`,
-	"/emails/batch":         `[{"from":"a@example.com","to":"b@example.com","subject":"x","text":"x"}]`,
-	"/suppressions":         `{"email":"s@example.com","origin":"bounce"}`,
-	"/suppressions/import":  "email,origin\na@example.com,bounce\n",
-	"/api-keys":             `{"name":"k","permission":"events_access"}`,
+	"/events/send":            `{"event":"start","email":"a@example.com","payload":{"plan":"pro"}}`,
+	"/events/send/batch":      `[{"event":"start","email":"a@example.com"},{"event":"x","email":"b@example.com"}]`,
+	"/v1/events":              `{"event_name":"start","email":"a@example.com","properties":{"a":1}}`,
+	"/events":                 `{"name":"type","schema":{"type":"object","properties":{"plan":{"type":"string"}}}}`,
+	"/events/{id}":            `{"schema":{"plan":"string"}}`,
+	"/automations":            `{"name":"x","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"m","type":"send_email","config":{"subject":"Hi {{n}}","text":"x"}}],"connections":[{"from":"t","to":"m"}],"deduplication":{"window":"1 hour"}}`,
+	"/automations/{id}":       `{"name":"y","status":"enabled","deduplication":null}`,
+	"/contacts":               `{"email":"new@example.com","first_name":"Ada","properties":{"plan":"pro"},"unsubscribed":false}`,
+	"/contacts/{id}":          `{"first_name":"Ada","properties":{"plan":null}}`,
+	"/contacts/{id}/topics":   `[{"id":"0190d1a2-0000-7000-8000-000000000000","subscription":"opt_in"}]`,
+	"/segments":               `{"name":"Pro"}`,
+	"/topics":                 `{"name":"News","default_subscription":"opt_in"}`,
+	"/contact-properties":     `{"key":"plan","type":"string","fallback_value":"x"}`,
+	"/templates":              `{"name":"T","alias":"start","subject":"Hi {{name}}","html":"<p>{{{name|x}}}</p>","variables":[{"key":"name","type":"string"}]}`,
+	"/templates/{id}":         `{"html":"<b>{{a}}</b>"}`,
+	"/templates/{id}/preview": `{"version":"draft","contact":{"email":"a@example.com","first_name":"Ada"},"event":{"a":1},"steps":{"s":{"output":{}}},"wait":{},"variables":{"name":"x"}}`,
+	"/emails":                 `{"from":"a@example.com","to":["b@example.com"],"subject":"x","html":"<p>x</p>","tags":[{"name":"a","value":"b"}],"attachments":[{"filename":"x","content":"aGk="}]}`,
+	"/emails/batch":           `[{"from":"a@example.com","to":"b@example.com","subject":"x","text":"x"}]`,
+	"/suppressions":           `{"email":"s@example.com","origin":"bounce"}`,
+	"/suppressions/import":    "email,origin\na@example.com,bounce\n",
+	"/api-keys":               `{"name":"k","permission":"events_access"}`,
 }
 
 // spoilt is a good body with some of its values, or bytes, replaced.

@@ -93,6 +93,124 @@ func TestTemplates(t *testing.T) {
 	})
 }
 
+// Everything wrong with a template's text is told with its place in it.
+func TestTemplateErrorsHavePlaces(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		a := r.do(http.MethodPost, "/templates", `{"name":"T","subject":"{{a b}}","html":"<p>\n  {{#if x}} {{ok}} {{/if}}\n<a href={{url}}>","text":"é {{x"}`).want(422).has("code", "template_invalid")
+		for i, want := range []string{"subject 1 1", "html 2 3", "html 2 20", "html 3 9", "text 1 3"} {
+			at := fmt.Sprint("details.", i, ".")
+			if got := fmt.Sprint(a.at(at+"path"), " ", a.at(at+"line"), " ", a.at(at+"column")); got != want {
+				t.Errorf("detail %d is at %s, want %s", i, got, want)
+			}
+		}
+		a.has("details.5", nil).has("details.1.message", `line 2, column 3: "#if x" is not the name of a variable; use a name or a path such as event.plan`)
+		id := r.do(http.MethodPost, "/templates", `{"name":"T","html":"{{a}}","variables":[{"key":"a"}]}`).want(201).text("id")
+		r.do(http.MethodPatch, "/templates/"+id, `{"html":"\n{{b}}"}`).want(422).has("code", "template_variable_unknown").has("details.0.line", 2).has("details.0.column", 1)
+		r.do(http.MethodPatch, "/templates/"+id, `{"variables":[]}`).want(422).has("details.0.path", "html")
+		r.do(http.MethodGet, "/templates/"+id, "").has("html", "{{a}}").has("has_unpublished_versions", true)
+		for _, key := range []string{"FIRST_NAME", "OPENSEND_UNSUBSCRIBE_URL", "contact", "event", "steps", "a b", "", strings.Repeat("x", 51)} {
+			r.do(http.MethodPost, "/templates", `{"name":"T","html":"x","variables":[{"key":"`+key+`"}]}`).want(422).has("details.0.path", "variables[0].key")
+		}
+		var names, keys strings.Builder
+		for i := range 51 {
+			fmt.Fprintf(&names, "{{v%d}}\\n", i)
+			fmt.Fprintf(&keys, `{"key":"v%d"},`, i)
+		}
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"`+names.String()+`"}`).want(422).has("details.0.line", 51).has("details.1", nil)
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"x","variables":[`+strings.TrimSuffix(keys.String(), ",")+`]}`).want(422).has("details.0.path", "variables")
+		r.do(http.MethodPost, "/templates", `{"name":"T","html":"`+strings.Replace(names.String(), "{{v50}}", "", 1)+`{{contact.email}}{{EMAIL}}{{a.b}}"}`).want(201)
+		step := `{"name":"a","steps":[{"key":"t","type":"trigger","config":{"event_name":"x"}},{"key":"m","type":"send_email","config":%s}]}`
+		a = r.do(http.MethodPost, "/automations", fmt.Sprintf(step, `{"subject":"x","html":"<b>\n {{"}`)).want(422).has("code", "send_email_content_invalid")
+		a.has("details.0.path", "steps[1].config.html").has("details.0.line", 2).has("details.0.column", 2)
+		r.do(http.MethodPost, "/automations", fmt.Sprintf(step, `{"subject":"x\r\nBcc: y@example.com","text":"x"}`)).want(422).has("details.0.path", "steps[1].config.subject")
+		r.do(http.MethodPost, "/automations", fmt.Sprintf(step, `{"subject":"{{x","template":{"id":"t"}}`)).want(422).has("details.0.path", "steps[1].config.subject")
+	})
+}
+
+func TestPreview(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		ada := r.do(http.MethodPost, "/contacts", `{"email":"ada@example.com","first_name":"Ada <3","properties":{"plan":"pro"}}`).want(201).text("id")
+		r.do(http.MethodPost, "/contact-properties", `{"key":"city","type":"string","fallback_value":"Rome"}`).want(201)
+		content := `{"name":"T","alias":"t","from":"T <t@example.com>","subject":"{{FIRST_NAME}}: {{n}}","html":"<p title=\"{{contact.first_name}}\">{{FIRST_NAME}} {{{body}}} {{contact.properties.city}} {{who|you}} {{who}} {{EMAIL}} {{event.a}}{{trigger.a}}{{a}} {{steps.s.output.x}} {{wait.w.y}} {{{OPENSEND_UNSUBSCRIBE_URL}}}</p>",
+			"variables":[{"key":"n","type":"number","fallback_value":7},{"key":"body","type":"html","fallback_value":"<i>none</i>"},{"key":"who"},{"key":"a"}]}`
+		r.do(http.MethodPost, "/templates", content).want(201)
+		preview := func(body string) *reply {
+			t.Helper()
+			return r.do(http.MethodPost, "/templates/t/preview", body).want(200)
+		}
+		status := func(a *reply, name string) string {
+			for _, v := range a.at("variables").([]any) {
+				if v := v.(map[string]any); v["name"] == name {
+					return fmt.Sprint(v["status"], " ", v["value"], " ", v["type"])
+				}
+			}
+			return "not listed"
+		}
+
+		bare := preview("").has("object", "template_preview").has("version", "draft").has("from", "T <t@example.com>").has("subject", "{{FIRST_NAME}}: 7")
+		bare.has("html", `<p title="{{contact.first_name}}">{{FIRST_NAME}} <i>none</i> Rome you {{who}} {{EMAIL}} {{event.a}}{{trigger.a}}{{a}} {{steps.s.output.x}} {{wait.w.y}} https://opensend.example/unsubscribe/preview</p>`)
+		for name, want := range map[string]string{
+			"FIRST_NAME": "missing <nil> <nil>", "n": "filled 7 number", "body": "filled <i>none</i> html", "who": "missing <nil> string", "contact.properties.city": "filled Rome <nil>",
+			"event.a": "missing <nil> <nil>", "OPENSEND_UNSUBSCRIBE_URL": "used https://opensend.example/unsubscribe/preview <nil>",
+		} {
+			if got := status(bare, name); got != want {
+				t.Errorf("%s is %s, want %s", name, got, want)
+			}
+		}
+		full := preview(`{"contact":"ADA@example.com","event":{"a":1},"steps":{"s":{"output":{"x":2}}},"wait":{"w":{"y":3}},"variables":{"n":"12.5","body":"<b>B</b>","who":"{{n}}","FIRST_NAME":null}}`)
+		full.has("subject", "Ada <3: 12.5").has("text", "Ada <3 B Rome {{n}} {{n}} ada@example.com 111 2 3 https://opensend.example/unsubscribe/preview")
+		full.has("html", `<p title="Ada &lt;3">Ada &lt;3 <b>B</b> Rome {{n}} {{n}} ada@example.com 111 2 3 https://opensend.example/unsubscribe/preview</p>`)
+		for _, v := range full.at("variables").([]any) {
+			if v := v.(map[string]any); v["status"] != "used" && v["name"] != "contact.properties.city" {
+				t.Errorf("%v", v)
+			}
+		}
+		sample := preview(`{"contact":{"email":"S@example.com","first_name":"Sam","properties":{"city":"Oslo"}},"trigger":{"a":"t"},"event":{"a":"e"},"variables":{"n":"x","body":[],"who":{}}}`)
+		sample.has("subject", "Sam: {{n}}").has("variables.1.message", `the variable "n" must be a number`)
+		for name, want := range map[string]string{
+			"n": "invalid <nil> number", "body": "invalid <nil> html", "who": "invalid <nil> string", "a": "used e string", "trigger.a": "used t <nil>", "EMAIL": "used s@example.com <nil>", "contact.properties.city": "used Oslo <nil>",
+		} {
+			if got := status(sample, name); got != want {
+				t.Errorf("%s is %s, want %s", name, got, want)
+			}
+		}
+		preview(`{"contact":"`+ada+`"}`).has("variables.0.status", "used")
+
+		r.do(http.MethodPost, "/templates/t/preview", `{"version":"published"}`).want(409).has("code", "template_not_published")
+		r.do(http.MethodPost, "/templates/t/publish", "").want(200)
+		r.do(http.MethodPatch, "/templates/t", `{"subject":"new"}`).want(200)
+		preview(`{"version":"published"}`).has("version", "published").has("subject", "{{FIRST_NAME}}: 7")
+		preview(`{}`).has("subject", "new")
+		for body, path := range map[string]string{
+			`{"version":"old"}`: "version", `{"contact":7}`: "contact", `{"contact":{"email":"x"}}`: "contact.email", `{"contact":{"name":"x"}}`: "contact.name", `{"event":[]}`: "event", `{"steps":"x"}`: "steps", `{"variables":[]}`: "variables", `{"varables":{}}`: "varables",
+		} {
+			r.do(http.MethodPost, "/templates/t/preview", body).want(422).has("details.0.path", path)
+		}
+		r.do(http.MethodPost, "/templates/t/preview", `{"contact":"nobody@example.com"}`).want(404).has("code", "contact_not_found")
+		r.do(http.MethodPost, "/templates/none/preview", "").want(404).has("code", "template_not_found")
+		r.do(http.MethodPatch, "/templates/t", `{"html":"`+strings.Repeat("{{who}}", 50)+`"}`).want(200)
+		r.do(http.MethodPost, "/templates/t/preview", `{"variables":{"who":"`+strings.Repeat("x", 100<<10)+`"}}`).want(422).has("code", "template_too_large")
+		r.do(http.MethodGet, "/emails", "").has("data.0", nil)
+	})
+}
+
+// A variable's type is held to when mail is made, too.
+func TestVariableTypes(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.do(http.MethodPost, "/templates", `{"name":"T","alias":"t","subject":"x","html":"{{n}} {{{h}}} {{s|fallback}}","variables":[{"key":"n","type":"number"},{"key":"h","type":"html","fallback_value":"<hr>"},{"key":"s","fallback_value":"declared"}]}`).want(201)
+		r.do(http.MethodPost, "/templates/t/publish", "").want(200)
+		send := func(variables string) *reply {
+			return r.do(http.MethodPost, "/emails", `{"to":"b@example.com","template":{"id":"t","variables":`+variables+`}}`)
+		}
+		send(`{"n":"seven"}`).want(422).has("code", "template_variable_invalid").has("message", `the variable "n" must be a number`)
+		send(`{"n":7,"h":1}`).want(422).has("code", "template_variable_invalid")
+		send(`{"n":7,"s":[]}`).want(422).has("code", "template_variable_invalid")
+		send(`{}`).want(422).has("code", "template_variable_missing")
+		id := send(`{"n":1e400}`).want(200).text("id")
+		r.do(http.MethodGet, "/emails/"+id, "").has("html", "1e400 <hr> fallback")
+	})
+}
+
 func TestAutomationErrors(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		trigger := `{"key":"t","type":"trigger","config":{"event_name":"x"}}`

@@ -137,6 +137,7 @@ func routes() []route {
 		{del, "/templates/{id}", openSendDoor, accessFull, (*Server).deleteTemplate},
 		{post, "/templates/{id}/publish", openSendDoor, accessFull, (*Server).publishTemplate},
 		{post, "/templates/{id}/duplicate", openSendDoor, accessFull, (*Server).duplicateTemplate},
+		{post, "/templates/{id}/preview", openSendDoor, accessFull, (*Server).previewTemplate},
 
 		{post, "/emails", openSendDoor, accessSending, (*Server).sendEmail},
 		{post, "/emails/batch", openSendDoor, accessSending, (*Server).sendEmails},

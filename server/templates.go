@@ -33,12 +33,12 @@ type wireTemplate struct {
 }
 
 type wireVariable struct {
-	ID            automations.ID  `json:"id"` // of template and key; always the same
-	Key           string          `json:"key"`
-	Type          string          `json:"type"`
-	FallbackValue json.RawMessage `json:"fallback_value"`
-	CreatedAt     wireTime        `json:"created_at"`
-	UpdatedAt     wireTime        `json:"updated_at"`
+	ID            automations.ID           `json:"id"` // of template and key; always the same
+	Key           string                   `json:"key"`
+	Type          automations.VariableType `json:"type"`
+	FallbackValue json.RawMessage          `json:"fallback_value"`
+	CreatedAt     wireTime                 `json:"created_at"`
+	UpdatedAt     wireTime                 `json:"updated_at"`
 }
 
 func renderTemplate(t *automations.Template) wireTemplate {
@@ -167,6 +167,9 @@ func (s *Server) publishTemplate(r *request) (answer, error) {
 	return s.changeTemplate(r, func(t *automations.Template) error {
 		if t.Draft.HTML == "" && t.Draft.Text == "" {
 			return automations.Errorf(automations.KindInvalid, "template_empty", "the template has no html and no text to publish")
+		}
+		if err := t.Draft.Check(); err != nil {
+			return err
 		}
 		published := t.Draft
 		t.Published, t.PublishedAt, t.Edited = &published, r.now, false

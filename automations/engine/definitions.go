@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/automations/schema"
 	"github.com/opensend/opensend/storage"
 )
@@ -23,8 +24,9 @@ type definitions struct {
 
 	mu        sync.Mutex
 	flows     map[flowKey]*automations.Flow
-	schemas   map[string]*schema.Schema // by event name; nil: accepts any object
-	templates map[string]*template      // by id and by alias
+	schemas   map[string]*schema.Schema                  // by event name; nil: accepts any object
+	templates map[string]*template                       // by id and by alias; published editions
+	inline    map[*automations.SendEmailAction]*template // of steps; the flows hold the actions
 }
 
 type flowKey struct {
@@ -48,6 +50,7 @@ func (e *Engine) definitionsOf(tx *storage.Tx) (*definitions, error) {
 		flows:     map[flowKey]*automations.Flow{},
 		schemas:   map[string]*schema.Schema{},
 		templates: map[string]*template{},
+		inline:    map[*automations.SendEmailAction]*template{},
 	}
 	all, err := tx.AllWorkflows()
 	if err != nil {
@@ -162,4 +165,28 @@ func (d *definitions) template(tx *storage.Tx, ref string) (*template, error) {
 	}
 	d.templates[ref] = t
 	return t, nil
+}
+
+// content is what a step sends: its own, or a template's, with the step's
+// subject if it has one.
+func (d *definitions) content(tx *storage.Tx, action *automations.SendEmailAction) (*template, error) {
+	if action.Template != "" {
+		t, err := d.template(tx, action.Template)
+		if err != nil || action.Subject == "" {
+			return t, err
+		}
+		own := *t
+		own.subject, err = mail.Parse(mail.Subject, action.Subject)
+		return &own, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t := d.inline[action]; t != nil {
+		return t, nil
+	}
+	t, err := parseTemplate(&automations.TemplateContent{Subject: action.Subject, HTML: action.HTML, Text: action.Text})
+	if err == nil {
+		d.inline[action] = t
+	}
+	return t, err
 }

@@ -7,21 +7,22 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 )
 
-// template is content ready to be rendered: a stored template's published
-// edition, or what a step holds itself.
+// template is content ready to be rendered: one edition of a stored template,
+// or what a step holds itself.
 type template struct {
 	id                  automations.ID
 	from                string
 	replyTo             []string
 	subject, html, text *mail.Template
-	fallbacks           map[string]json.RawMessage
-	raw                 map[string]bool // variables declared as HTML
+	variables           map[string]*automations.TemplateVariable
+	declared            bool // by the author, who wants the types kept
 }
 
 // findTemplate reads and parses a template by id or alias. Its errors are
@@ -49,24 +50,17 @@ func findTemplate(tx *storage.Tx, ref string) (*template, error) {
 	return t, err
 }
 
+// parseTemplate never fails for content that was checked when it was saved.
 func parseTemplate(c *automations.TemplateContent) (*template, error) {
-	t := &template{from: c.From, replyTo: c.ReplyTo, fallbacks: map[string]json.RawMessage{}, raw: map[string]bool{}}
-	for _, v := range c.Variables {
-		t.raw[v.Key] = v.Type == "html"
-		if len(v.Fallback) > 0 {
-			t.fallbacks[v.Key] = v.Fallback
-		}
+	t := &template{from: c.From, replyTo: c.ReplyTo, declared: c.Declared, variables: make(map[string]*automations.TemplateVariable, len(c.Variables))}
+	for i := range c.Variables {
+		t.variables[c.Variables[i].Key] = &c.Variables[i]
 	}
-	for _, part := range []struct {
-		source string
-		parsed **mail.Template
-	}{{c.Subject, &t.subject}, {c.HTML, &t.html}, {c.Text, &t.text}} {
-		var err error
-		if *part.parsed, err = mail.Parse(part.source); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
+	var errs [3]error
+	t.subject, errs[0] = mail.Parse(mail.Subject, c.Subject)
+	t.html, errs[1] = mail.Parse(mail.HTML, c.HTML)
+	t.text, errs[2] = mail.Parse(mail.Text, c.Text)
+	return t, errors.Join(errs[:]...)
 }
 
 // composeEmail renders the mail of the run's current step. When that cannot
@@ -80,12 +74,19 @@ func (t *turn) composeEmail() {
 }
 
 func (t *turn) renderEmail(step string, action *automations.SendEmailAction) error {
-	tmpl, err := t.contentOf(action)
+	tmpl, err := t.defs.content(t.tx, action)
 	if err != nil {
 		return err
 	}
 	link := t.engine.unsubscribeURL(t.tx, t.row.ContactID, action.TopicID)
-	content, err := tmpl.render(t.variables(tmpl, action, link))
+	scope := automations.RunScope(t.row.Run, t.world.Trigger, t.world.Contact)
+	v := &values{tx: t.tx, tmpl: tmpl, scope: scope, link: link, own: func(name string) json.RawMessage {
+		if value, ok := action.Variables[name]; ok {
+			return value.Resolve(scope)
+		}
+		return nil
+	}}
+	content, err := tmpl.render(v.of)
 	if err != nil {
 		return err
 	}
@@ -120,14 +121,12 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 // rendered is the content of one mail.
 type rendered struct{ subject, html, text string }
 
-func (t *template) render(lookup func(string) (any, bool)) (r rendered, err error) {
-	raw := func(name string) bool { return t.raw[name] }
+func (t *template) render(find func(mail.Placeholder) (any, error)) (r rendered, err error) {
 	for _, part := range []struct {
-		kind mail.Part
 		text *mail.Template
 		into *string
-	}{{mail.Subject, t.subject, &r.subject}, {mail.HTML, t.html, &r.html}, {mail.Text, t.text, &r.text}} {
-		if *part.into, err = part.text.Render(part.kind, lookup, mail.RenderOptions{Raw: raw}); err != nil {
+	}{{t.subject, &r.subject}, {t.html, &r.html}, {t.text, &r.text}} {
+		if *part.into, err = part.text.Render(find); err != nil {
 			return r, err
 		}
 	}
@@ -139,6 +138,8 @@ func (r rendered) check() error {
 	switch {
 	case strings.TrimSpace(r.subject) == "":
 		return errors.New("the subject of the mail is empty")
+	case utf8.RuneCountInString(r.subject) > automations.MaxSubject:
+		return fmt.Errorf("the subject of the mail has more than %d characters", automations.MaxSubject)
 	case r.html == "" && r.text == "":
 		return errors.New("the mail has neither HTML nor text")
 	}
@@ -157,82 +158,3 @@ func (e *Engine) sender(candidates ...string) (mail.Address, error) {
 	}
 	return from, nil
 }
-
-// contentOf finds what the step sends.
-func (t *turn) contentOf(action *automations.SendEmailAction) (*template, error) {
-	if action.Template == "" {
-		return parseTemplate(&automations.TemplateContent{Subject: action.Subject, HTML: action.HTML, Text: action.Text})
-	}
-	tmpl, err := t.defs.template(t.tx, action.Template)
-	if err != nil || action.Subject == "" {
-		return tmpl, err
-	}
-	own := *tmpl
-	own.subject, err = mail.Parse(action.Subject)
-	return &own, err
-}
-
-// variables resolves the names in a template: what the step sets, and then what
-// the run knows.
-func (t *turn) variables(tmpl *template, action *automations.SendEmailAction, link string) func(string) (any, bool) {
-	scope := automations.RunScope(t.row.Run, t.world.Trigger, t.world.Contact)
-	known := lookup(t.tx, tmpl, scope, link)
-	return func(name string) (any, bool) {
-		if v, ok := action.Variables[name]; ok {
-			if value, ok := present(v.Resolve(scope)); ok {
-				return value, true
-			}
-		}
-		return known(name)
-	}
-}
-
-// lookup resolves the reserved names, what is in scope, and last the fallbacks
-// that the template and the declaration of a property give. link is where the
-// recipient unsubscribes, empty where there is nothing to unsubscribe from.
-func lookup(tx *storage.Tx, tmpl *template, scope *automations.Scope, link string) func(string) (any, bool) {
-	return func(name string) (any, bool) {
-		if name == "RESEND_UNSUBSCRIBE_URL" || name == "OPENSEND_UNSUBSCRIBE_URL" {
-			return nonEmpty(link)
-		}
-		if c := scope.Contact; c != nil {
-			switch name {
-			case "FIRST_NAME":
-				return nonEmpty(c.FirstName)
-			case "LAST_NAME":
-				return nonEmpty(c.LastName)
-			case "EMAIL":
-				return c.Email, true
-			}
-		}
-		if v, ok := scope.Lookup(name); ok && v != nil {
-			return v, true
-		}
-		if value, ok := present(tmpl.fallbacks[name]); ok {
-			return value, true
-		}
-		return present(propertyFallback(tx, name))
-	}
-}
-
-// propertyFallback is what the declaration of a contact's property says for
-// contacts without it.
-func propertyFallback(tx *storage.Tx, path string) json.RawMessage {
-	key, ok := strings.CutPrefix(strings.Replace(path, "contact.custom_properties.", "contact.properties.", 1), "contact.properties.")
-	if !ok {
-		return nil
-	}
-	declared, err := tx.ContactPropertyByKey(key)
-	if err != nil {
-		return nil
-	}
-	return declared.Fallback
-}
-
-// present decodes a value; nothing and null are absent.
-func present(raw json.RawMessage) (any, bool) {
-	v, err := automations.DecodeValue(raw)
-	return v, err == nil && v != nil
-}
-
-func nonEmpty(s string) (any, bool) { return s, s != "" }

@@ -150,20 +150,26 @@ func (e *Engine) contentOf(tx *storage.Tx, r *EmailRequest) (*template, rendered
 	if scope.Contact != nil {
 		link = e.unsubscribeURL(tx, scope.Contact.ID, r.TopicID)
 	}
-	known := lookup(tx, tmpl, scope, link)
-	content, err := tmpl.render(func(name string) (any, bool) {
-		if value, ok := present(r.Variables[name]); ok {
-			return value, true
-		}
-		return known(name)
-	})
+	v := &values{tx: tx, tmpl: tmpl, scope: scope, link: link, own: func(name string) json.RawMessage { return r.Variables[name] }}
+	content, err := tmpl.render(v.of)
 	if err != nil {
-		return tmpl, content, automations.Errorf(automations.KindInvalid, "template_variable_missing", "%s", err)
+		return tmpl, content, unrendered(err)
 	}
 	if r.Subject != "" {
 		content.subject = r.Subject
 	}
 	return tmpl, content, nil
+}
+
+// unrendered is the error of a rendering as the caller may read it.
+func unrendered(err error) error {
+	if _, ok := errors.AsType[*mail.MissingError](err); ok {
+		return automations.Errorf(automations.KindInvalid, "template_variable_missing", "%s", err)
+	}
+	if _, ok := errors.AsType[*mail.TooLargeError](err); ok {
+		return automations.Errorf(automations.KindInvalid, "template_too_large", "%s", err)
+	}
+	return err
 }
 
 // onlyContact is the contact that a mail is for, when it is for nobody else;

@@ -4,18 +4,25 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
 
-func lookupIn(values map[string]any) func(string) (any, bool) {
-	return func(name string) (any, bool) { v, ok := values[name]; return v, ok }
+// among finds placeholders in values, and else by their fallback.
+func among(values map[string]any) func(Placeholder) (any, error) {
+	return func(p Placeholder) (any, error) {
+		if v := values[p.Name]; v != nil || !p.HasFallback {
+			return v, nil
+		}
+		return p.Fallback, nil
+	}
 }
 
 func TestRender(t *testing.T) {
 	values := map[string]any{
 		"name": "Ada <b>&\"'", "n": json.Number("9007199254740993"), "yes": true, "list": []any{"a", json.Number("1")}, "null": nil, "empty": "",
-		"trick": "{{name}}{{{name|x}}}", "lines": "a\r\nBcc: x\x00\u2028b", "html": "<b>bold</b>", "event.plan": "pro", "list.0": "a",
+		"trick": "{{name}}{{{name|x}}}", "lines": "a\r\nBcc: x\x00\u2028b", "html": Markup("<b>bold</b> &amp; more"), "event.plan": "pro", "list.0": "a", "dashes": "-->",
 	}
 	for _, c := range []struct {
 		part       Part
@@ -23,7 +30,12 @@ func TestRender(t *testing.T) {
 	}{
 		{HTML, "Hi {{name}}", "Hi Ada &lt;b&gt;&amp;&#34;&#39;"},
 		{HTML, "Hi {{{name}}}", "Hi Ada &lt;b&gt;&amp;&#34;&#39;"},
-		{HTML, "{{html}} {{ name }}", "<b>bold</b> Ada &lt;b&gt;&amp;&#34;&#39;"},
+		{HTML, "{{html}} {{ name }}", "<b>bold</b> &amp; more Ada &lt;b&gt;&amp;&#34;&#39;"},
+		{HTML, `<i title="{{html}}">`, `<i title="&lt;b&gt;bold&lt;/b&gt; &amp;amp; more">`},
+		{HTML, "<title>{{html}}</title>", "<title>&lt;b&gt;bold&lt;/b&gt; &amp;amp; more</title>"},
+		{HTML, "<!-- {{trick}}-{{dashes}} -->", "<!-- {{name}}{{{name|x}}}-&#45;&#45;&gt; -->"},
+		{Text, "{{html}}", "bold & more"},
+		{Subject, "{{html}}", "bold & more"},
 		{Text, "Hi {{name}}", "Hi Ada <b>&\"'"},
 		{Subject, "Hi {{lines}}!", "Hi a  Bcc: x  b!"},
 		{Text, "{{n}} {{yes}} {{list}} {{event.plan}} {{list.0}}", `9007199254740993 true ["a",1] pro a`},
@@ -34,12 +46,12 @@ func TestRender(t *testing.T) {
 		{HTML, "<style>a{b:c} @media x{a{b:c}}</style> {x} }} {", "<style>a{b:c} @media x{a{b:c}}</style> {x} }} {"},
 		{Text, "", ""},
 	} {
-		parsed, err := Parse(c.text)
+		parsed, err := Parse(c.part, c.text)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
 		}
-		got, err := parsed.Render(c.part, lookupIn(values), RenderOptions{Raw: func(name string) bool { return name == "html" }})
+		got, err := parsed.Render(among(values))
 		if err != nil || got != c.want {
 			t.Errorf("%s: %q, %v; want %q", c.text, got, err, c.want)
 		}
@@ -47,34 +59,45 @@ func TestRender(t *testing.T) {
 }
 
 func TestTemplateErrors(t *testing.T) {
-	for text, at := range map[string]string{
-		"{{": "line 1, column 1", "a\nb {{x": "line 2, column 3", "{{}}": "line 1, column 1", "{{ |x}}": "line 1, column 1", "x{{{a}}": "line 1, column 2", "{{#if x}}": "line 1",
-		"{{a b}}": "line 1", "{{/each}}": "line 1", "{{a\x00}}": "line 1", "{{" + strings.Repeat("x", 300) + "}}": "line 1", strings.Repeat("x", MaxSource+1): "line 1",
+	for text, want := range map[string]string{
+		"{{": "1:1", "a\nb {{x": "2:3", "{{}}": "1:1", "{{ |x}}": "1:1", "x{{{a}}": "1:2", "{{#if x}}": "1:1", "é✓{{a b}}": "1:3", "{{/each}}": "1:1", "{{a\x00}}": "1:1",
+		"{{" + strings.Repeat("x", 300) + "}}": "1:1", strings.Repeat("x", MaxSource+1): "1:1", "{{a b}} {{ok}}\n\n {{c d}}{{": "1:1 3:2 3:9", "{{a\n|b}}\n {{c d}}": "3:2",
+		strings.Repeat("{{}}", 1000): "1:1 1:5 1:9 1:13 1:17 1:21 1:25 1:29 1:33 1:37 1:41 1:45 1:49 1:53 1:57 1:61 1:65 1:69 1:73 1:77",
 	} {
-		_, err := Parse(text)
-		var syntax *SyntaxError
-		if !errors.As(err, &syntax) || !strings.HasPrefix(err.Error(), at) {
-			t.Errorf("%.40q: %v", text, err)
+		_, err := Parse(Text, text)
+		errs, _ := errors.AsType[SyntaxErrors](err)
+		var places []string
+		for _, e := range errs {
+			places = append(places, fmt.Sprintf("%d:%d", e.Line, e.Col))
+		}
+		if got := strings.Join(places, " "); got != want {
+			t.Errorf("%.40q: %s, want %s", text, got, want)
 		}
 	}
-	parsed, err := Parse("a {{who.is}} b")
+	parsed, err := Parse(Text, "a {{who.is}} b")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = parsed.Render(Text, lookupIn(nil), RenderOptions{})
+	_, err = parsed.Render(among(nil))
 	if missing, ok := errors.AsType[*MissingError](err); !ok || missing.Name != "who.is" {
 		t.Error(err)
 	}
-	parsed, err = Parse(strings.Repeat("{{x}}", 3))
+	refusal := errors.New("refused")
+	if _, err := parsed.Render(func(Placeholder) (any, error) { return "x", refusal }); err != refusal {
+		t.Error(err)
+	}
+	parsed, err = Parse(Text, strings.Repeat("{{x}}", 3))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := parsed.Render(Text, lookupIn(map[string]any{"x": strings.Repeat("y", MaxRendered/2)}), RenderOptions{}); err == nil {
-		t.Error("a result of 1.5 MiB was made")
+	_, err = parsed.Render(among(map[string]any{"x": strings.Repeat("y", MaxRendered/2)}))
+	if _, ok := errors.AsType[*TooLargeError](err); !ok {
+		t.Errorf("a result of 1.5 MiB: %v", err)
 	}
-	parsed, err = Parse("{{b}} {{a}} {{{b|x}}}")
-	if names := parsed.Names(); err != nil || fmt.Sprint(names) != "[b a]" {
-		t.Errorf("%v %v", names, err)
+	parsed, err = Parse(Text, "{{b}}\n{{a}} {{{b|x}}}")
+	want := []Placeholder{{Name: "b", Line: 1, Col: 1}, {Name: "a", Line: 2, Col: 1}, {Name: "b", Fallback: "x", HasFallback: true, Line: 2, Col: 7}}
+	if got := parsed.Placeholders(); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v %v", got, err)
 	}
 }
 
@@ -83,13 +106,13 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(s, "<v> {{x}}\r\n")
 	}
 	f.Fuzz(func(t *testing.T, source, value string) {
-		parsed, err := Parse(source)
-		if err != nil {
-			return
-		}
-		lookup := func(string) (any, bool) { return value, true }
+		find := func(Placeholder) (any, error) { return value, nil }
 		for _, part := range []Part{Text, HTML, Subject} {
-			out, err := parsed.Render(part, lookup, RenderOptions{})
+			parsed, err := Parse(part, source)
+			if err != nil {
+				continue
+			}
+			out, err := parsed.Render(find)
 			if err != nil {
 				continue
 			}
@@ -99,13 +122,7 @@ func FuzzTemplate(f *testing.F) {
 			if part == Subject && strings.ContainsAny(value, "\r\n\x00") && !strings.ContainsAny(source, "\r\n\x00") && strings.ContainsAny(out, "\r\n\x00") {
 				t.Fatalf("a value broke a line: %q", out)
 			}
-			want := 0
-			for _, p := range parsed.pieces {
-				if p.name != "" {
-					want++
-				}
-			}
-			if part == Text && len(out) != len(source)-sourceOfPlaceholders(source, parsed)+want*len(value) {
+			if want := len(parsed.Placeholders()); part == Text && len(out) != len(source)-sourceOfPlaceholders(source, parsed)+want*len(value) {
 				t.Fatalf("%q with %q became %q", source, value, out)
 			}
 		}
@@ -158,15 +175,15 @@ func BenchmarkRender(b *testing.B) {
 	for i := range 10 {
 		source += fmt.Sprintf("<p>{{event.value%d}}</p>", i)
 	}
-	parsed, err := Parse(source)
+	parsed, err := Parse(HTML, source)
 	if err != nil {
 		b.Fatal(err)
 	}
-	lookup := func(string) (any, bool) { return "a <value>", true }
+	find := func(Placeholder) (any, error) { return "a <value>", nil }
 	b.SetBytes(int64(len(source)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := parsed.Render(HTML, lookup, RenderOptions{}); err != nil {
+		if _, err := parsed.Render(find); err != nil {
 			b.Fatal(err)
 		}
 	}
