@@ -58,6 +58,9 @@ func (ap *appliance) build() (err error) {
 	if config.DKIM, err = ap.cfg.dkimKeys(); err != nil {
 		return err
 	}
+	if config.AllowPrivate, err = ap.cfg.allowPrivate(); err != nil {
+		return err
+	}
 	if smtp := ap.cfg.sender(); smtp != nil {
 		config.Sender = smtp
 	}

@@ -50,11 +50,15 @@ func (a *app) connect() (*client, error) {
 }
 
 func openClient(cfg Config) (*client, error) {
+	networks, err := cfg.allowPrivate()
+	if err != nil {
+		return nil, err
+	}
 	db, err := storage.Open(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{DB: db})
+	e, err := engine.New(engine.Config{DB: db, AllowPrivate: networks})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -20,13 +21,14 @@ import (
 // Config is the effective configuration: defaults, the YAML file over them,
 // and OPENSEND_BASE_URL over both. config.example.yaml explains every key.
 type Config struct {
-	BaseURL string       `mapstructure:"base_url"` // where people and clients reach the server
-	Listen  string       `mapstructure:"listen"`   // host:port; derived from BaseURL when empty
-	Data    string       `mapstructure:"data"`     // path of the data file
-	Limits  LimitsConfig `mapstructure:"limits"`
-	Mail    MailConfig   `mapstructure:"mail"`
-	SMTP    SMTPConfig   `mapstructure:"smtp"`
-	Log     LogConfig    `mapstructure:"log"`
+	BaseURL  string         `mapstructure:"base_url"` // where people and clients reach the server
+	Listen   string         `mapstructure:"listen"`   // host:port; derived from BaseURL when empty
+	Data     string         `mapstructure:"data"`     // path of the data file
+	Limits   LimitsConfig   `mapstructure:"limits"`
+	Mail     MailConfig     `mapstructure:"mail"`
+	SMTP     SMTPConfig     `mapstructure:"smtp"`
+	Webhooks WebhooksConfig `mapstructure:"webhooks"`
+	Log      LogConfig      `mapstructure:"log"`
 	// Retention says how long records are kept.
 	Retention RetentionConfig `mapstructure:"retention"`
 }
@@ -38,13 +40,14 @@ type RetentionConfig struct {
 	Runs       Age `mapstructure:"runs"`
 	Mail       Age `mapstructure:"mail"`
 	FailedMail Age `mapstructure:"failed_mail"`
+	Webhooks   Age `mapstructure:"webhooks"`
 	Revisions  Age `mapstructure:"revisions"`
 }
 
 func (r RetentionConfig) storage() storage.Retention {
 	return storage.Retention{
 		Events: time.Duration(r.Events), Runs: time.Duration(r.Runs), Mail: time.Duration(r.Mail),
-		FailedMail: time.Duration(r.FailedMail), Revisions: time.Duration(r.Revisions),
+		FailedMail: time.Duration(r.FailedMail), Webhooks: time.Duration(r.Webhooks), Revisions: time.Duration(r.Revisions),
 	}
 }
 
@@ -89,6 +92,11 @@ type SMTPConfig struct {
 	Timeout      time.Duration `mapstructure:"timeout"`
 }
 
+// WebhooksConfig says what webhooks may reach.
+type WebhooksConfig struct {
+	AllowPrivate []string `mapstructure:"allow_private"` // networks beside the public Internet, such as 10.0.0.0/8
+}
+
 // LogConfig says what the log tells, and how.
 type LogConfig struct {
 	Level  string `mapstructure:"level"`  // debug, info, warn or error
@@ -106,7 +114,7 @@ func defaultConfig() Config {
 		Mail:      MailConfig{RetryFor: 48 * time.Hour, OnUnconfirmed: "hold", Workers: 8},
 		SMTP:      SMTPConfig{Port: 587, TLS: string(mail.StartTLS), Timeout: 30 * time.Second},
 		Log:       LogConfig{Level: "info", Format: "auto"},
-		Retention: RetentionConfig{Events: 90 * ageDay, Runs: 90 * ageDay, Mail: 30 * ageDay, FailedMail: 90 * ageDay, Revisions: 365 * ageDay},
+		Retention: RetentionConfig{Events: 90 * ageDay, Runs: 90 * ageDay, Mail: 30 * ageDay, FailedMail: 90 * ageDay, Webhooks: 30 * ageDay, Revisions: 365 * ageDay},
 	}
 }
 
@@ -208,6 +216,9 @@ func (c *Config) check() error {
 	if c.SMTP.Host == "" && (c.SMTP.Username != "" || c.SMTP.Password != "") {
 		return errors.New("smtp.username and smtp.password need smtp.host")
 	}
+	if _, err := c.allowPrivate(); err != nil {
+		return err
+	}
 	return errors.Join(
 		within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20),
 		within("limits.connections", c.Limits.Connections, 1, 100_000),
@@ -241,6 +252,18 @@ func among(key, value string, words ...string) error {
 		}
 	}
 	return fmt.Errorf("%s must be one of %s; it is %q", key, strings.Join(words, ", "), value)
+}
+
+// allowPrivate reads the networks that webhooks may be in.
+func (c *Config) allowPrivate() (networks []netip.Prefix, err error) {
+	for i, text := range c.Webhooks.AllowPrivate {
+		network, err := netip.ParsePrefix(text)
+		if err != nil || network.Masked() != network {
+			return nil, fmt.Errorf("webhooks.allow_private[%d] must be a network such as 10.0.0.0/8 or fd00::/8; it is %q", i, text)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 // dkimKeys reads the keys that sign mail.

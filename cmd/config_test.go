@@ -76,7 +76,7 @@ func TestConfig(t *testing.T) {
 		t.Errorf("%+v %v", cfg, err)
 	}
 	kept, err := loadText(t, "retention: {events: 800d, runs: 12h, mail: 0, failed_mail: forever}", "")
-	if want := (RetentionConfig{Events: 800 * ageDay, Runs: Age(12 * time.Hour), Revisions: 365 * ageDay}); err != nil || kept.Retention != want {
+	if want := (RetentionConfig{Events: 800 * ageDay, Runs: Age(12 * time.Hour), Webhooks: 30 * ageDay, Revisions: 365 * ageDay}); err != nil || kept.Retention != want {
 		t.Errorf("%+v %v", kept.Retention, err)
 	}
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -102,19 +102,21 @@ func TestConfigErrors(t *testing.T) {
 		"smtp:\n  password: x":    "need smtp.host",
 		"smtp:\n  host: h\n  password: x\n  password_file: y": "both set",
 		"smtp:\n  host: h\n  password_file: nowhere":          "cannot be read",
-		"data: a\ndata: b":                  "already defined|stands twice",
-		"a: 1\n---\nb: 2":                   "more than one YAML document",
-		"data: \"":                          "not valid YAML",
-		"base_url: example.com":             "base_url must be http or https",
-		"base_url: http://example.com/path": "base_url must be http or https",
-		"base_url: http://u:p@example.com":  "base_url must be http or https",
-		"listen: nowhere":                   "listen must be host:port",
-		"mail:\n  from: nobody":             "mail.from must be an address",
-		"retention:\n  events: soon":        "line 2: retention.events must be a time such as 90d or 12h, or forever",
-		"retention:\n  mail: -1d":           "line 2: retention.mail must be a time",
-		"retention:\n  runs: 30":            "line 2: retention.runs must be a time",
-		"mail:\n  workers: 0":               "mail.workers must be 1 to 64",
-		"mail:\n  on_unconfirmed: guess":    "mail.on_unconfirmed must be one of hold, resend",
+		"data: a\ndata: b":                       "already defined|stands twice",
+		"a: 1\n---\nb: 2":                        "more than one YAML document",
+		"data: \"":                               "not valid YAML",
+		"base_url: example.com":                  "base_url must be http or https",
+		"base_url: http://example.com/path":      "base_url must be http or https",
+		"base_url: http://u:p@example.com":       "base_url must be http or https",
+		"listen: nowhere":                        "listen must be host:port",
+		"mail:\n  from: nobody":                  "mail.from must be an address",
+		"retention:\n  events: soon":             "line 2: retention.events must be a time such as 90d or 12h, or forever",
+		"retention:\n  mail: -1d":                "line 2: retention.mail must be a time",
+		"retention:\n  runs: 30":                 "line 2: retention.runs must be a time",
+		"webhooks:\n  allow_private: [10.0.0.1]": "webhooks.allow_private[0] must be a network",
+		"webhooks:\n  allow_private: 10.0.0.0/8": "must be a list",
+		"mail:\n  workers: 0":                    "mail.workers must be 1 to 64",
+		"mail:\n  on_unconfirmed: guess":         "mail.on_unconfirmed must be one of hold, resend",
 	} {
 		_, err := loadText(t, text, "")
 		matched := false

@@ -124,7 +124,7 @@ func TestBothPrefixesAnswerAlike(t *testing.T) {
 func (d dice) fuzzBody() string {
 	names := []string{"id", "name", "status", "steps", "connections", "trigger_event_name", "deduplication", "email", "first_name", "unsubscribed", "properties", "segments", "topics",
 		"event", "payload", "schema", "key", "type", "fallback_value", "alias", "from", "to", "cc", "subject", "html", "text", "variables", "template", "headers", "attachments", "tags", "scheduled_at",
-		"permission", "expires_at", "reason", "emails", "ids", "origin", "event_name", "description", "default_subscription", "topic_id", "reply_to", "version", "contact", "trigger", "wait"}
+		"permission", "expires_at", "reason", "emails", "ids", "origin", "event_name", "description", "default_subscription", "topic_id", "reply_to", "version", "contact", "trigger", "wait", "endpoint"}
 	some := make([]string, 1+d.IntN(6))
 	for i := range some {
 		some[i] = pick(d, names...)
@@ -170,6 +170,8 @@ var goodBodies = map[string]string{
 	"/emails/batch":           `[{"from":"a@example.com","to":"b@example.com","subject":"x","text":"x"}]`,
 	"/suppressions":           `{"email":"s@example.com","origin":"bounce"}`,
 	"/suppressions/import":    "email,origin\na@example.com,bounce\n",
+	"/webhooks":               `{"endpoint":"https://hooks.invalid/x","events":["contact.created"],"status":"disabled"}`,
+	"/webhooks/{id}":          `{"events":["email.sent"]}`,
 	"/api-keys":               `{"name":"k","permission":"events_access"}`,
 }
 

@@ -277,7 +277,7 @@ func TestAuthorization(t *testing.T) {
 		}
 		for _, rt := range routes() {
 			for _, prefix := range rt.prefixes() {
-				path := prefix + strings.NewReplacer("{id}", "x", "{run}", "x", "{segment}", "x").Replace(rt.path)
+				path := prefix + strings.NewReplacer("{id}", "x", "{run}", "x", "{segment}", "x", "{delivery}", "x").Replace(rt.path)
 				status := func(key string) int { return r.send(r.public, key, rt.method, path, "").status }
 				if rt.access == accessNone {
 					if got := status(""); got != http.StatusOK {

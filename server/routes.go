@@ -155,6 +155,25 @@ func routes() []route {
 		{get, "/suppressions/{id}", openSendDoor, accessFull, (*Server).getSuppression},
 		{del, "/suppressions/{id}", openSendDoor, accessFull, (*Server).deleteSuppression},
 
+		{post, "/webhooks", openSendDoor, accessFull, (*Server).createWebhook},
+		{get, "/webhooks", openSendDoor, accessFull, (*Server).listWebhooks},
+		{get, "/webhooks/{id}", openSendDoor, accessFull, (*Server).getWebhook},
+		{patch, "/webhooks/{id}", openSendDoor, accessFull, (*Server).updateWebhook},
+		{del, "/webhooks/{id}", openSendDoor, accessFull, (*Server).deleteWebhook},
+		{post, "/webhooks/{id}/rotate", openSendDoor, accessFull, (*Server).rotateWebhook},
+		{post, "/webhooks/{id}/test", openSendDoor, accessFull, (*Server).testWebhook},
+		{get, "/webhooks/{id}/deliveries", openSendDoor, accessFull, (*Server).listWebhookDeliveries},
+		{get, "/webhooks/{id}/deliveries/{delivery}", openSendDoor, accessFull, (*Server).getWebhookDelivery},
+		{get, "/webhooks/{id}/deliveries/{delivery}/attempts", openSendDoor, accessFull, (*Server).listWebhookAttempts},
+		{post, "/webhooks/{id}/deliveries/{delivery}/replay", openSendDoor, accessFull, (*Server).replayWebhookDelivery},
+
+		// The same by the names that Resend's clients call.
+		{post, "/webhooks/{id}/signing-secret/rotate", openSendDoor, accessFull, (*Server).rotateWebhook},
+		{get, "/webhooks/{id}/events", openSendDoor, accessFull, (*Server).listWebhookDeliveries},
+		{get, "/webhooks/{id}/events/{delivery}", openSendDoor, accessFull, (*Server).getWebhookDelivery},
+		{get, "/webhooks/{id}/events/{delivery}/attempts", openSendDoor, accessFull, (*Server).listWebhookAttempts},
+		{post, "/webhooks/{id}/events/{delivery}/replay", openSendDoor, accessFull, (*Server).replayWebhookDelivery},
+
 		{post, "/api-keys", openSendDoor, accessFull, (*Server).createAPIKey},
 		{get, "/api-keys", openSendDoor, accessFull, (*Server).listAPIKeys},
 		{patch, "/api-keys/{id}", openSendDoor, accessFull, (*Server).updateAPIKey},

@@ -33,6 +33,9 @@ const (
 	suppressionHashesBucket
 	apiKeysBucket
 	apiKeyHashesBucket
+	webhooksBucket
+	webhookDeliveriesBucket
+	webhookDueBucket
 	dedupBucket
 	idempotencyBucket
 	erasuresBucket
@@ -43,7 +46,7 @@ var bucketNames = [bucketCount]string{
 	"meta", "contacts", "contact_emails", "segments", "segment_members", "topics", "contact_properties", "contact_property_keys", "event_types", "event_type_names",
 	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
 	"email_contents", "outbox", "sending", "mail_counts", "templates", "template_aliases", "suppressions", "suppression_hashes", "api_keys", "api_key_hashes",
-	"dedup", "idempotency", "erasures",
+	"webhooks", "webhook_deliveries", "webhook_due", "dedup", "idempotency", "erasures",
 }
 
 func (b bucket) String() string { return bucketNames[b] }
@@ -52,7 +55,7 @@ func (b bucket) String() string { return bucketNames[b] }
 // filled to the brim instead of being split in half.
 func (b bucket) appended() bool {
 	switch b {
-	case deliveriesBucket, runsBucket, wakesBucket, emailsBucket, emailContentsBucket, outboxBucket, revisionsBucket:
+	case deliveriesBucket, runsBucket, wakesBucket, emailsBucket, emailContentsBucket, outboxBucket, revisionsBucket, webhookDeliveriesBucket, webhookDueBucket:
 		return true
 	}
 	return false

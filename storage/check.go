@@ -31,6 +31,7 @@ func (tx *Tx) Check() error {
 		tx.checkRuns(fault)
 		tx.checkEmails(fault)
 		tx.checkContacts(fault)
+		tx.checkWebhooks(fault)
 	}
 	return errors.Join(faults...)
 }

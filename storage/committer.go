@@ -136,6 +136,12 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	if err := btx.Commit(); err != nil {
 		return fail(err)
 	}
+	if tx.noticed {
+		select {
+		case db.webhookKick <- struct{}{}:
+		default: // a token that is there already is enough
+		}
+	}
 	return -1
 }
 

@@ -32,7 +32,10 @@ func (tx *Tx) ContactByEmail(email string) (*automations.Contact, error) {
 
 // CreateContact stores a new contact; ErrTaken when the address has one.
 func (tx *Tx) CreateContact(c *automations.Contact) error {
-	return tx.saveContact(&automations.Contact{}, c)
+	if err := tx.saveContact(&automations.Contact{}, c); err != nil {
+		return err
+	}
+	return tx.tellContact(automations.ContactCreatedNotice, c)
 }
 
 // UpdateContact stores a changed contact; ErrNotFound when it is gone,
@@ -42,7 +45,19 @@ func (tx *Tx) UpdateContact(c *automations.Contact) error {
 	if err != nil {
 		return err
 	}
-	return tx.saveContact(was, c)
+	if err := tx.saveContact(was, c); err != nil {
+		return err
+	}
+	if c.Unsubscribed && !was.Unsubscribed {
+		if err := tx.tellContact(automations.ContactUnsubscribedNotice, c); err != nil {
+			return err
+		}
+	}
+	return tx.tellContact(automations.ContactUpdatedNotice, c)
+}
+
+func (tx *Tx) tellContact(kind automations.NoticeType, c *automations.Contact) error {
+	return tx.tell(kind, func() map[string]any { return automations.ContactNotice(c) })
 }
 
 func (tx *Tx) saveContact(was, c *automations.Contact) error {
@@ -79,6 +94,7 @@ func (tx *Tx) DeleteContact(id automations.ID) error {
 		tx.delete(contactEmailsBucket, tuple(c.Email)),
 		tx.delete(contactsBucket, id[:]),
 		tx.putRecord(erasuresBucket, id[:], Erasure{ContactID: id, Email: c.Email}),
+		tx.tell(automations.ContactDeletedNotice, func() map[string]any { return automations.ContactDeletedData(id) }),
 	)
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,6 +51,8 @@ type DB struct {
 	secret        []byte
 	updates       chan *update
 	committerDone chan struct{}
+	listeners     atomic.Pointer[listeners] // who is told what; belongs to its mark
+	webhookKick   chan struct{}
 
 	closing sync.RWMutex
 	closed  bool
@@ -84,7 +87,7 @@ func Open(path string) (*DB, error) {
 	}
 	db := &DB{
 		path: path, bolt: b,
-		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}),
+		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}), webhookKick: make(chan struct{}, 1),
 	}
 	if err := db.View(db.begin); err != nil {
 		b.Close()
@@ -96,6 +99,10 @@ func Open(path string) (*DB, error) {
 
 // Path is the file's path as given to Open.
 func (db *DB) Path() string { return db.path }
+
+// WebhookKick wakes the loop that sends webhook deliveries: a commit that queues
+// one leaves a token in it, as may whoever else wants the loop to look.
+func (db *DB) WebhookKick() chan struct{} { return db.webhookKick }
 
 // Close waits for the updates under way and closes the file.
 func (db *DB) Close() error {
@@ -222,6 +229,7 @@ func initialize(path string) error {
 			tx.put(metaBucket, []byte("secret"), secret),
 			tx.newMark(definitionsMark),
 			tx.newMark(keysMark),
+			tx.newMark(webhooksMark),
 		)
 	})
 	if err != nil {

@@ -22,6 +22,7 @@
 //	                  "secret"       32 random bytes: key of the dedup HMAC
 //	                  "definitions"  16 random bytes, new whenever a workflow, event type or template changes
 //	                  "keys"         16 random bytes, new whenever an API key is created or revoked
+//	                  "webhooks"     16 random bytes, new whenever another webhook is to be told something
 //	                  "probe"        nothing; written to see whether the file takes writes
 //	contacts          contact                        Contact
 //	contact_emails    len address                    contact
@@ -52,6 +53,9 @@
 //	suppression_hashes  hmac(address)                suppression
 //	api_keys          api key                        APIKey
 //	api_key_hashes    sha256(token)                  api key
+//	webhooks          webhook                        Webhook
+//	webhook_deliveries  webhook delivery             WebhookDelivery
+//	webhook_due       webhook time delivery          –          a delivery due at the time
 //	dedup             tier slot / hmac               delivery, accepted at, window end
 //	idempotency       tier slot / sha256(door, key)  IdempotentAnswer
 //	erasures          contact                        how far the erasure has come
@@ -59,6 +63,8 @@
 // Records are JSON of the nouns in package automations. A run has a wake while
 // it is due at a time, and a mail has a row in outbox or sending until it is
 // settled: both are kept in step by [Tx.SaveRun] and [Tx.SaveEmail] alone.
+// What webhooks want to be told is queued for them by the method that stores
+// the thing itself: saving and telling are one.
 //
 // Records that expire (dedup, idempotency) lie in one nested bucket for each
 // slot of time: writes of one moment touch neighbouring pages, and expiry drops

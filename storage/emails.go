@@ -13,6 +13,7 @@ type EmailRow struct {
 	*automations.Email
 	queuedAt time.Time // its place in outbox; zero when it has none
 	sending  bool      // it has a row in sending
+	status   automations.EmailStatus
 }
 
 // Email reads one mail without its content.
@@ -21,7 +22,7 @@ func (tx *Tx) Email(id automations.ID) (*EmailRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := &EmailRow{Email: e, sending: e.Status == automations.EmailSending}
+	row := &EmailRow{Email: e, sending: e.Status == automations.EmailSending, status: e.Status}
 	if e.Status == automations.EmailQueued {
 		row.queuedAt = e.NextAttemptAt
 	}
@@ -34,7 +35,8 @@ func (tx *Tx) InsertEmail(e *automations.Email, content *automations.EmailConten
 }
 
 // SaveEmail stores a changed mail and moves its row between outbox and sending
-// as its status says: queued mail is in outbox at NextAttemptAt.
+// as its status says: queued mail is in outbox at NextAttemptAt. Webhooks are
+// told of a new status.
 func (tx *Tx) SaveEmail(row *EmailRow) error {
 	var queuedAt time.Time
 	if row.Status == automations.EmailQueued {
@@ -63,7 +65,23 @@ func (tx *Tx) SaveEmail(row *EmailRow) error {
 		}
 		row.sending = sending
 	}
+	if err := tx.tellEmail(row); err != nil {
+		return err
+	}
 	return tx.putRecord(emailsBucket, row.ID[:], row.Email)
+}
+
+func (tx *Tx) tellEmail(row *EmailRow) error {
+	was := row.status
+	row.status = row.Status
+	kind := automations.EmailNoticeType(row.Status)
+	if was == "" && row.Status == automations.EmailQueued && !row.ScheduledAt.IsZero() {
+		kind = automations.EmailScheduledNotice
+	}
+	if was == row.Status || kind == "" {
+		return nil
+	}
+	return tx.tell(kind, func() map[string]any { return automations.EmailNotice(kind, row.Email) })
 }
 
 // Emails lists mails; keep, when not nil, filters.
@@ -85,7 +103,7 @@ func (tx *Tx) SaveEmailContent(id automations.ID, c *automations.EmailContent) e
 // now, the longest overdue first, and when the next one after them is due:
 // zero when none is.
 func (tx *Tx) DueEmails(now time.Time, limit int) (due []automations.ID, next time.Time) {
-	next = tx.due(outboxBucket, now, limit, func(_ time.Time, rest []byte) { due = append(due, automations.ID(rest)) })
+	next = tx.due(outboxBucket, nil, now, limit, func(_ time.Time, rest []byte) { due = append(due, automations.ID(rest)) })
 	return due, next
 }
 

@@ -32,6 +32,7 @@ var eraseStages = [...]struct {
 	{runsBucket, eraseRun},
 	{emailsBucket, eraseEmail},
 	{deliveriesBucket, eraseDelivery},
+	{webhookDeliveriesBucket, eraseWebhookDelivery}, // last: the others may tell webhooks something
 }
 
 // EraseSome looks at up to rows further rows for the oldest unfinished erasure
@@ -140,5 +141,5 @@ func eraseDelivery(tx *Tx, key []byte, of *Erasure, _ time.Time) error {
 	for i := range d.Verdicts {
 		d.Verdicts[i].Compared = nil
 	}
-	return tx.AddDelivery(d)
+	return tx.putRecord(deliveriesBucket, key, d)
 }

@@ -16,6 +16,7 @@ type Retention struct {
 	Runs       time.Duration // since a run ended
 	Mail       time.Duration // since it was sent or captured, its content included
 	FailedMail time.Duration // the same for mail that nobody got
+	Webhooks   time.Duration // since a notice to a webhook was made, when it is settled
 	Revisions  time.Duration // since a revision was made, when it is neither in force nor that of a run
 }
 
@@ -46,6 +47,7 @@ var sweepStages = [...]struct {
 	{revisionsBucket, (*sweeping).revision},
 	{emailsBucket, (*sweeping).email},
 	{deliveriesBucket, (*sweeping).delivery},
+	{webhookDeliveriesBucket, (*sweeping).webhookDelivery},
 	{mailCountsBucket, (*sweeping).mailCount},
 }
 
@@ -179,6 +181,20 @@ func (s *sweeping) delivery(key []byte) error {
 		}
 	}
 	return s.delete(deliveriesBucket, key)
+}
+
+// webhookDelivery also deletes, whatever their age, the deliveries of a webhook
+// that is gone.
+func (s *sweeping) webhookDelivery(key []byte) error {
+	row, err := s.tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(key[16:]))
+	if err != nil {
+		return err
+	}
+	if s.tx.has(webhooksBucket, key[:16]) && (s.young(key, 16, row.CreatedAt, s.keep.Webhooks) || row.Status == automations.NoticePending) {
+		return nil
+	}
+	s.Deleted++
+	return s.tx.deleteWebhookDelivery(row)
 }
 
 func (s *sweeping) mailCount(key []byte) error {

@@ -29,7 +29,7 @@ func (tx *Tx) InsertRun(r *automations.Run) error {
 }
 
 // SaveRun stores a changed run, and moves its wake and its workflow's counts
-// along.
+// along. Webhooks are told of its start and its end.
 func (tx *Tx) SaveRun(row *RunRow) error {
 	ref := row.Ref()
 	if !row.wakeAt.Equal(row.WakeAt) {
@@ -46,13 +46,18 @@ func (tx *Tx) SaveRun(row *RunRow) error {
 		row.wakeAt = row.WakeAt
 	}
 	if row.status != row.Status {
+		kind := automations.RunNoticeType(row.Status)
 		if row.status == "" {
+			kind = automations.RunStartedNotice
 			tx.countRevision(row.WorkflowID, row.Revision, 1)
 		} else {
 			tx.countRun(row.WorkflowID, row.status, -1)
 		}
 		tx.countRun(row.WorkflowID, row.Status, 1)
 		row.status = row.Status
+		if err := tx.tell(kind, func() map[string]any { return automations.RunNotice(row.Run) }); err != nil {
+			return err
+		}
 	}
 	return tx.putRecord(runsBucket, tuple(ref), row.Run)
 }
@@ -96,7 +101,7 @@ type Wake struct {
 // DueRuns lists up to limit wakes that are not after now, the longest overdue
 // first, and tells when the next one after them is due: zero when none is.
 func (tx *Tx) DueRuns(now time.Time, limit int) (due []Wake, next time.Time) {
-	next = tx.due(wakesBucket, now, limit, func(at time.Time, rest []byte) {
+	next = tx.due(wakesBucket, nil, now, limit, func(at time.Time, rest []byte) {
 		ref, _ := splitRef(rest)
 		due = append(due, Wake{at, ref})
 	})
@@ -176,8 +181,11 @@ func (tx *Tx) DropArrival(ref automations.RunRef, delivery automations.ID) error
 	return tx.delete(arrivalsBucket, tuple(ref, delivery))
 }
 
-// AddDelivery stores a new event.
+// AddDelivery stores a new event, and webhooks are told of it.
 func (tx *Tx) AddDelivery(d *automations.Delivery) error {
+	if err := tx.tell(automations.EventReceivedNotice, func() map[string]any { return automations.EventNotice(d) }); err != nil {
+		return err
+	}
 	return tx.putRecord(deliveriesBucket, d.ID[:], d)
 }
 

@@ -42,7 +42,28 @@ func (tx *Tx) Suppress(s *automations.Suppression) (stored *automations.Suppress
 		return stored, false, err
 	}
 	s.Hash = tx.addressHash(s.Email)
-	return s, true, errors.Join(tx.put(suppressionHashesBucket, s.Hash, s.ID[:]), tx.putRecord(suppressionsBucket, s.ID[:], s))
+	return s, true, errors.Join(tx.put(suppressionHashesBucket, s.Hash, s.ID[:]), tx.putRecord(suppressionsBucket, s.ID[:], s), tx.tellSuppression(s))
+}
+
+// tellSuppression tells webhooks of a mail that has bounced or was complained
+// of. What people enter themselves is not told.
+func (tx *Tx) tellSuppression(s *automations.Suppression) error {
+	kind := automations.EmailBouncedNotice
+	switch s.Origin {
+	case automations.OriginManual:
+		return nil
+	case automations.OriginComplaint:
+		kind = automations.EmailComplainedNotice
+	}
+	var of *automations.Email
+	row, err := tx.Email(s.SourceID)
+	switch {
+	case err == nil:
+		of = row.Email
+	case !errors.Is(err, ErrNotFound):
+		return err
+	}
+	return tx.tell(kind, func() map[string]any { return automations.SuppressionNotice(kind, s, of) })
 }
 
 // Unsuppress removes a suppression; ErrNotFound when there is none.

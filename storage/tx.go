@@ -24,6 +24,9 @@ type Tx struct {
 	buckets [bucketCount]*bolt.Bucket
 	writes  int                // puts and deletes so far
 	counts  map[runCount]int64 // changes of run_counts not yet written
+
+	listeners *listeners // who is told what; nil until it is asked for
+	noticed   bool       // a delivery to a webhook was queued
 }
 
 func (tx *Tx) bucket(b bucket) *bolt.Bucket {
@@ -125,6 +128,7 @@ func (tx *Tx) each(b bucket, prefix []byte, visit func(key []byte) bool) {
 const (
 	definitionsMark = "definitions"
 	keysMark        = "keys"
+	webhooksMark    = "webhooks"
 )
 
 // Definitions is a mark that is new whenever a workflow, an event type or a
@@ -230,13 +234,13 @@ func (tx *Tx) number(b bucket, key []byte) (int64, error) {
 	return int64(binary.BigEndian.Uint64(body)), nil
 }
 
-// due visits up to limit rows of a bucket keyed by time that are due at now,
+// due visits up to limit rows, keyed by time below prefix, that are due at now,
 // and returns when the row after them is due, zero when there is none. visit
 // gets the key after its time and must not change the bucket.
-func (tx *Tx) due(b bucket, now time.Time, limit int, visit func(at time.Time, rest []byte)) (next time.Time) {
+func (tx *Tx) due(b bucket, prefix []byte, now time.Time, limit int, visit func(at time.Time, rest []byte)) (next time.Time) {
 	c := tx.bucket(b).Cursor()
-	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		at, rest := splitTime(k)
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && k != nil; k, _ = c.Next() {
+		at, rest := splitTime(k[len(prefix):])
 		if at.After(now) || limit == 0 {
 			return at
 		}

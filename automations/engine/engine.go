@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,9 @@ type Config struct {
 	ResendUnconfirmed bool
 	// Retention says how long records are kept; the zero one keeps all.
 	Retention storage.Retention
+	// AllowPrivate are networks beside the public Internet that webhooks may be
+	// in.
+	AllowPrivate []netip.Prefix
 	// Workers is how many mails are sent at once; zero means 8.
 	Workers int
 	// Log gets what an operator should know; nil discards it.
@@ -61,6 +65,7 @@ type Engine struct {
 	definitions atomic.Pointer[definitions]
 	clock       steadyClock
 	pace        *pace
+	outbound    *outboundClient
 	wakeKick    chan struct{}
 	outboxKick  chan struct{}
 	eraseKick   chan struct{}
@@ -82,7 +87,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Engine{
-		cfg: cfg, db: cfg.DB, log: cfg.Log, pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain),
+		cfg: cfg, db: cfg.DB, log: cfg.Log, pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain), outbound: newOutboundClient(cfg.AllowPrivate),
 		wakeKick: make(chan struct{}, 1), outboxKick: make(chan struct{}, 1), eraseKick: make(chan struct{}, 1),
 	}, nil
 }
@@ -98,7 +103,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	sendMail := func(ctx context.Context) error { return e.outboxLoop(ctx, markers) }
-	loops := []func(context.Context) error{e.wakeLoop, sendMail, e.eraseLoop, e.expireLoop, e.sweepLoop}
+	loops := []func(context.Context) error{e.wakeLoop, sendMail, e.webhookLoop, e.eraseLoop, e.expireLoop, e.sweepLoop}
 	errs := make([]error, len(loops))
 	var wg sync.WaitGroup
 	for i, loop := range loops {

@@ -1,0 +1,264 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// Webhook reads one webhook.
+func (tx *Tx) Webhook(id automations.ID) (*automations.Webhook, error) {
+	return record[automations.Webhook](tx, webhooksBucket, id[:])
+}
+
+// Webhooks lists webhooks.
+func (tx *Tx) Webhooks(page Page) ([]*automations.Webhook, Rest, error) {
+	return list[automations.Webhook](tx, webhooksBucket, nil, page, nil)
+}
+
+// SaveWebhook stores a new or changed webhook.
+func (tx *Tx) SaveWebhook(w *automations.Webhook) error {
+	was, err := tx.Webhook(w.ID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if was == nil || was.Status != w.Status || !slices.Equal(was.Events, w.Events) {
+		if err := tx.listenersChanged(); err != nil {
+			return err
+		}
+	}
+	return tx.putRecord(webhooksBucket, w.ID[:], w)
+}
+
+// DeleteWebhook removes a webhook; ErrNotFound when there is none. Its
+// deliveries are left to DropWebhookDeliveries.
+func (tx *Tx) DeleteWebhook(id automations.ID) error {
+	if _, err := tx.Webhook(id); err != nil {
+		return err
+	}
+	return errors.Join(tx.delete(webhooksBucket, id[:]), tx.listenersChanged())
+}
+
+// listeners are the webhooks to be told of each type. They belong to one mark
+// of the file.
+type listeners struct {
+	mark [16]byte
+	of   map[automations.NoticeType][]automations.ID
+}
+
+// listenersChanged must be called when another webhook is to be told something.
+func (tx *Tx) listenersChanged() error {
+	tx.listeners = nil
+	return tx.newMark(webhooksMark)
+}
+
+// listening names the webhooks to be told of a type, as this transaction sees
+// them. They are kept in memory: without webhooks one row is read in a
+// transaction, however much happens in it.
+func (tx *Tx) listening(kind automations.NoticeType) ([]automations.ID, error) {
+	if tx.listeners == nil {
+		mark, err := tx.mark(webhooksMark)
+		if err != nil {
+			return nil, err
+		}
+		if tx.listeners = tx.db.listeners.Load(); tx.listeners == nil || tx.listeners.mark != mark {
+			if tx.listeners, err = tx.readListeners(mark); err != nil {
+				return nil, err
+			}
+			tx.db.listeners.Store(tx.listeners)
+		}
+	}
+	return tx.listeners.of[kind], nil
+}
+
+func (tx *Tx) readListeners(mark [16]byte) (l *listeners, err error) {
+	l = &listeners{mark: mark, of: map[automations.NoticeType][]automations.ID{}}
+	tx.each(webhooksBucket, nil, func(key []byte) bool {
+		var w *automations.Webhook
+		if w, err = tx.Webhook(automations.ID(key)); err != nil {
+			return false
+		}
+		for _, kind := range w.Events {
+			if w.Wants(kind) {
+				l.of[kind] = append(l.of[kind], w.ID)
+			}
+		}
+		return true
+	})
+	return l, err
+}
+
+// tell queues a notice for each webhook that wants its type. It is called where
+// the thing itself is stored, so that one is never without the other.
+func (tx *Tx) tell(kind automations.NoticeType, data func() map[string]any) error {
+	ids, err := tx.listening(kind)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	body, err := encode(automations.NewNotice(kind, at, data()))
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := tx.QueueNotice(id, kind, body, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// QueueNotice queues a notice for one webhook.
+func (tx *Tx) QueueNotice(webhook automations.ID, kind automations.NoticeType, body []byte, now time.Time) (*automations.WebhookDelivery, error) {
+	d := &automations.WebhookDelivery{ID: uuid.Must(uuid.NewV7()), WebhookID: webhook, Type: kind, Body: body, CreatedAt: now}
+	d.Queue(now)
+	return d, tx.SaveWebhookDelivery(&WebhookDeliveryRow{WebhookDelivery: d})
+}
+
+// WebhookDeliveryRow is a delivery to a webhook together with what the index
+// says about it, so that SaveWebhookDelivery can keep them in step.
+type WebhookDeliveryRow struct {
+	*automations.WebhookDelivery
+	dueAt time.Time // its place in webhook_due; zero when it has none
+}
+
+// WebhookDelivery reads one delivery to a webhook.
+func (tx *Tx) WebhookDelivery(webhook, id automations.ID) (*WebhookDeliveryRow, error) {
+	d, err := record[automations.WebhookDelivery](tx, webhookDeliveriesBucket, tuple(webhook, id))
+	if err != nil {
+		return nil, err
+	}
+	return &WebhookDeliveryRow{d, d.NextAttemptAt}, nil
+}
+
+// WebhookDeliveries lists the deliveries to a webhook; keep, when not nil,
+// filters.
+func (tx *Tx) WebhookDeliveries(webhook automations.ID, page Page, keep func(*automations.WebhookDelivery) bool) ([]*automations.WebhookDelivery, Rest, error) {
+	return list(tx, webhookDeliveriesBucket, webhook[:], page, keep)
+}
+
+// SaveWebhookDelivery stores a changed delivery and moves its row in
+// webhook_due. The commit wakes the loop that sends.
+func (tx *Tx) SaveWebhookDelivery(row *WebhookDeliveryRow) error {
+	if !row.dueAt.Equal(row.NextAttemptAt) {
+		if !row.dueAt.IsZero() {
+			if err := tx.delete(webhookDueBucket, tuple(row.WebhookID, row.dueAt, row.ID)); err != nil {
+				return err
+			}
+		}
+		if !row.NextAttemptAt.IsZero() {
+			tx.noticed = true
+			if err := tx.put(webhookDueBucket, tuple(row.WebhookID, row.NextAttemptAt, row.ID), nil); err != nil {
+				return err
+			}
+		}
+		row.dueAt = row.NextAttemptAt
+	}
+	return tx.putRecord(webhookDeliveriesBucket, tuple(row.WebhookID, row.ID), row.WebhookDelivery)
+}
+
+// WebhooksWithPending names the webhooks, deleted ones included, that have
+// pending deliveries. It costs a step for each of them, not for each delivery.
+func (tx *Tx) WebhooksWithPending() (ids []automations.ID) {
+	c := tx.bucket(webhookDueBucket).Cursor()
+	for k, _ := c.First(); k != nil; {
+		id := automations.ID(k[:16])
+		ids = append(ids, id)
+		k, _ = c.Seek(append(id[:], bytes.Repeat([]byte{0xff}, 24)...))
+	}
+	return ids
+}
+
+// DueWebhookDeliveries names up to limit pending deliveries to a webhook whose
+// next attempt is not after now, the longest overdue first, and when the next
+// one after them is due: zero when none is.
+func (tx *Tx) DueWebhookDeliveries(webhook automations.ID, now time.Time, limit int) (due []automations.ID, next time.Time) {
+	next = tx.due(webhookDueBucket, webhook[:], now, limit, func(_ time.Time, rest []byte) { due = append(due, automations.ID(rest)) })
+	return due, next
+}
+
+// DropWebhookDelivery removes what is due but cannot be delivered, because its
+// webhook is gone or its record cannot be read.
+func (tx *Tx) DropWebhookDelivery(webhook, id automations.ID) error {
+	var due []byte
+	tx.each(webhookDueBucket, webhook[:], func(key []byte) bool {
+		if automations.ID(key[24:]) == id {
+			due = bytes.Clone(key)
+		}
+		return due == nil
+	})
+	return errors.Join(tx.deleteAll(tx.bucket(webhookDueBucket), [][]byte{due}), tx.delete(webhookDeliveriesBucket, tuple(webhook, id)))
+}
+
+// DropWebhookDeliveries deletes up to limit deliveries to a webhook that is
+// gone, and reports whether there may be more.
+func (tx *Tx) DropWebhookDeliveries(webhook automations.ID, limit int) (more bool, err error) {
+	var ids []automations.ID
+	tx.each(webhookDeliveriesBucket, webhook[:], func(key []byte) bool {
+		ids = append(ids, automations.ID(key[16:]))
+		return len(ids) < limit
+	})
+	for _, id := range ids {
+		row, err := tx.WebhookDelivery(webhook, id)
+		if err == nil {
+			err = tx.deleteWebhookDelivery(row)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return len(ids) == limit, nil
+}
+
+func (tx *Tx) deleteWebhookDelivery(row *WebhookDeliveryRow) error {
+	if !row.dueAt.IsZero() {
+		if err := tx.delete(webhookDueBucket, tuple(row.WebhookID, row.dueAt, row.ID)); err != nil {
+			return err
+		}
+	}
+	return tx.delete(webhookDeliveriesBucket, tuple(row.WebhookID, row.ID))
+}
+
+// eraseWebhookDelivery keeps of a notice that names the contact only what says
+// nothing about it, and nothing of what was answered.
+func eraseWebhookDelivery(tx *Tx, key []byte, _ *Erasure, _ time.Time) error {
+	row, err := tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(key[16:]))
+	if err != nil {
+		return err
+	}
+	if row.Body, err = automations.EraseNotice(row.Body); err != nil {
+		return err
+	}
+	for i := range row.Attempts {
+		row.Attempts[i].Response = ""
+	}
+	return tx.SaveWebhookDelivery(row)
+}
+
+// checkWebhooks: webhook_due names the pending deliveries, and no others.
+func (tx *Tx) checkWebhooks(fault func(string, ...any)) {
+	tx.each(webhookDeliveriesBucket, nil, func(key []byte) bool {
+		row, err := tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(key[16:]))
+		if err != nil {
+			fault("webhook delivery %x: %w", key[16:], err)
+			return true
+		}
+		pending := row.Status == automations.NoticePending
+		if pending == row.dueAt.IsZero() || pending && !tx.has(webhookDueBucket, tuple(row.WebhookID, row.dueAt, row.ID)) {
+			fault("webhook delivery %s is %s and its queue does not say so", row.ID, row.Status)
+		}
+		return true
+	})
+	tx.each(webhookDueBucket, nil, func(key []byte) bool {
+		at, rest := splitTime(key[16:])
+		if row, err := tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(rest)); err != nil || !row.dueAt.Equal(at) {
+			fault("webhook delivery %x is due at a time at which it is not expected: %v", rest, err)
+		}
+		return true
+	})
+}
