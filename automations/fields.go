@@ -168,7 +168,7 @@ func shorten(s string, max int) string {
 func Nearest(word string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(k), least); d < least {
+		if d := editDistance([]rune(strings.ToLower(word)), []rune(strings.ToLower(k)), least); d < least {
 			best, least = k, d
 		}
 	}
@@ -176,12 +176,12 @@ func Nearest(word string, known []string) string {
 }
 
 // EditDistanceAtMostOne reports whether one insertion, deletion or replacement
-// of a byte, or none, makes a of b.
-func EditDistanceAtMostOne(a, b string) bool { return editDistance(a, b, 2) < 2 }
+// of a character, or none, makes a of b.
+func EditDistanceAtMostOne(a, b string) bool { return editDistance([]rune(a), []rune(b), 2) < 2 }
 
 // editDistance counts the edits between a and b; anything of limit and above
 // is limit.
-func editDistance(a, b string, limit int) int {
+func editDistance(a, b []rune, limit int) int {
 	if len(a) < len(b) {
 		a, b = b, a
 	}

@@ -94,7 +94,7 @@ func TestNearest(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		near bool
-	}{{"a", "a", true}, {"abc", "abd", true}, {"abc", "ab", true}, {"abc", "xabc", true}, {"abc", "acb", false}, {"abc", "abcde", false}, {"", "a", true}, {"", "ab", false}} {
+	}{{"a", "a", true}, {"abc", "abd", true}, {"abc", "ab", true}, {"abc", "xabc", true}, {"abc", "acb", false}, {"abc", "abcde", false}, {"", "a", true}, {"", "ab", false}, {"payé", "paye", true}, {"é", "€", true}, {"é", "", true}, {"payé", "pay", true}} {
 		if EditDistanceAtMostOne(c.a, c.b) != c.near || EditDistanceAtMostOne(c.b, c.a) != c.near {
 			t.Errorf("%q and %q", c.a, c.b)
 		}
