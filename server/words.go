@@ -13,10 +13,15 @@ import (
 // everybody else OpenSend's. These are all such points; nothing else depends
 // on the client.
 
-// runStatus is a run's status: Resend's clients know no queued or waiting run.
+// runStatus is a run's status: Resend's clients know no queued, waiting or
+// skipped run.
 func runStatus(r *request, s automations.RunStatus) string {
-	if r.resend && !s.Final() {
-		return string(automations.RunRunning)
+	switch {
+	case !r.resend:
+	case !s.Final():
+		s = automations.RunRunning
+	case s == automations.RunSkipped:
+		s = automations.RunCompleted
 	}
 	return string(s)
 }
