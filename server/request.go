@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,7 +23,8 @@ type request struct {
 }
 
 // readBody reads the body, if any. If it says what it is it must be of the media
-// type.
+// type, unless that is empty. Parameters of the type say nothing to us, and some
+// clients send broken ones.
 func (r *request) readBody(w http.ResponseWriter, limit int64, media string) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -33,9 +33,11 @@ func (r *request) readBody(w http.ResponseWriter, limit int64, media string) err
 	if err != nil {
 		return automations.Errorf(automations.KindMalformed, "", "the body could not be read to its end; send it again")
 	}
-	if kind := r.Header.Get("Content-Type"); len(body) > 0 && kind != "" {
-		sent, _, err := mime.ParseMediaType(kind)
-		if err != nil || sent != media && !(media == "application/json" && strings.HasSuffix(sent, "+json")) {
+	if kind := r.Header.Get("Content-Type"); media != "" && len(body) > 0 && kind != "" {
+		sent, _, _ := strings.Cut(strings.ToLower(kind), ";")
+		sent, _, _ = strings.Cut(sent, ",") // a header sent twice
+		sent = strings.TrimSpace(sent)
+		if sent != media && !(media == "application/json" && strings.HasSuffix(sent, "+json")) {
 			return automations.Errorf(automations.KindUnsupported, "", "the body is %.60q; send it with Content-Type: %s", kind, media)
 		}
 	}

@@ -37,9 +37,13 @@ func (rt route) prefixes() []string {
 	return []string{""}
 }
 
-// media is the media type of the route's body.
+// media is the media type of the route's body; empty where a body is not looked
+// at.
 func (rt route) media() string {
-	if rt.path == "/suppressions/import" {
+	switch {
+	case rt.method == http.MethodGet, rt.method == http.MethodDelete:
+		return ""
+	case rt.path == "/suppressions/import":
 		return "text/csv"
 	}
 	return "application/json"
