@@ -200,6 +200,18 @@ func TestBatch(t *testing.T) {
 		r.do(http.MethodPost, "/events/send/batch", `[]`).want(422)
 		r.do(http.MethodPost, "/events/send/batch", `[`+strings.Repeat(`{},`, 500)+`{}]`).want(422)
 		r.do(http.MethodPost, "/events/send/batch", `{}`).want(422)
+
+		body, key := `[{"event":"once","email":"a@example.com"},{"event":"bad"}]`, []string{"Idempotency-Key", "batch-1"}
+		first := r.do(http.MethodPost, "/events/send/batch", body, key...).want(202)
+		again := r.do(http.MethodPost, "/api/events/send/batch", body, key...).want(202)
+		if string(first.raw) != string(again.raw) || again.header.Get("Idempotent-Replayed") != "true" {
+			t.Errorf("replay differs:\n%s\n%s %v", first.raw, again.raw, again.header)
+		}
+		r.do(http.MethodPost, "/events/send/batch", `[{"event":"other","email":"a@example.com"}]`, key...).want(409).has("code", "idempotency_conflict")
+		r.do(http.MethodPost, "/events/send", `{"event":"once","email":"a@example.com"}`, key...).want(202) // another door
+		if n := len(r.do(http.MethodGet, "/deliveries?event=once", "").at("data").([]any)); n != 2 {
+			t.Errorf("%d deliveries, want 2", n)
+		}
 	})
 }
 

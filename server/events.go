@@ -115,20 +115,20 @@ func (s *Server) sendEvents(r *request) (answer, error) {
 			events[i], refused[i] = nil, err
 		}
 	}
-	results, err := s.engine.AcceptBatch(events)
-	if err != nil {
-		return answer{}, err
-	}
-	list := wireList[any]{Object: "list", Data: make([]any, len(results))}
-	for i, res := range results {
-		switch err := errors.Join(refused[i], res.Err); {
-		case err != nil:
-			list.Data[i] = openSendErrors(r, err).body
-		default:
-			list.Data[i] = renderReceipt(r, res.Receipt)
+	render := func(results []engine.BatchResult) (int, any) {
+		list := wireList[any]{Object: "list", Data: make([]any, len(results))}
+		for i, res := range results {
+			if err := errors.Join(refused[i], res.Err); err != nil {
+				list.Data[i] = openSendErrors(r, err).body
+			} else {
+				list.Data[i] = renderReceipt(r, res.Receipt)
+			}
 		}
+		return http.StatusAccepted, list
 	}
-	return answer{status: http.StatusAccepted, body: list}, nil
+	return answerOnce(r, "send/batch", render, func(idem *engine.Idempotency[[]engine.BatchResult]) ([]engine.BatchResult, *storage.IdempotentAnswer, error) {
+		return s.engine.AcceptBatch(events, idem)
+	})
 }
 
 // sendMailDiverEvent is MailDiver's Send event: POST /v1/events.

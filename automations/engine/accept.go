@@ -54,16 +54,16 @@ type BatchResult struct {
 
 // AcceptBatch accepts events in one transaction, in order. An event that is
 // refused does not affect the others. A nil event is left out: its result is
-// the caller's affair.
-func (e *Engine) AcceptBatch(events []*automations.Event) ([]BatchResult, error) {
-	results := make([]BatchResult, len(events))
+// the caller's affair. idem is as for Accept, for the batch as a whole.
+func (e *Engine) AcceptBatch(events []*automations.Event, idem *Idempotency[[]BatchResult]) ([]BatchResult, *storage.IdempotentAnswer, error) {
 	refused := make([]error, len(events))
 	for i, ev := range events {
 		if ev != nil {
 			refused[i] = e.checkPayload(ev)
 		}
 	}
-	err := e.db.Update(func(tx *storage.Tx) error {
+	results, replayed, err := once(e, idem, func(tx *storage.Tx) ([]BatchResult, error) {
+		results := make([]BatchResult, len(events))
 		for i, ev := range events {
 			if ev == nil || refused[i] != nil {
 				results[i] = BatchResult{Err: refused[i]}
@@ -71,21 +71,18 @@ func (e *Engine) AcceptBatch(events []*automations.Event) ([]BatchResult, error)
 			}
 			r, err := e.accept(tx, ev)
 			if _, ok := errors.AsType[*automations.Error](err); err != nil && !ok {
-				return err
+				return nil, err
 			}
 			results[i] = BatchResult{Receipt: r, Err: err}
 		}
-		return nil
+		return results, nil
 	})
-	if err != nil {
-		return nil, err
-	}
 	for _, r := range results {
 		if r.Receipt != nil {
 			e.acted(r.Receipt)
 		}
 	}
-	return results, nil
+	return results, replayed, err
 }
 
 func (e *Engine) acted(r *Receipt) {

@@ -250,7 +250,7 @@ func fourHundredDays(t *testing.T, keep storage.Retention) map[int]int64 {
 					n++
 					events[i] = event(name, fmt.Sprintf("c%d@example.com", n%contacts))
 				}
-				if _, err := e.AcceptBatch(events); err != nil {
+				if _, _, err := e.AcceptBatch(events, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
