@@ -1,16 +1,10 @@
 package server
 
-import (
-	"net/http"
-	"os"
-
-	"github.com/opensend/opensend/automations"
-)
+import "github.com/opensend/opensend/automations"
 
 // wireHealth is the body of /healthz and /readyz.
 type wireHealth struct {
 	Status string `json:"status"`
-	PID    int    `json:"pid,omitempty"` // on the control socket, so that a command can name who serves
 }
 
 // health answers as long as the process does.
@@ -28,5 +22,5 @@ func (s *Server) ready(r *request) (answer, error) {
 		s.log.Warn("not ready", "error", err)
 		return answer{}, automations.Errorf(automations.KindUnavailable, "not_ready", "the server cannot take work now; see its log")
 	}
-	return answer{status: http.StatusOK, body: wireHealth{Status: "ready", PID: os.Getpid()}}, nil
+	return ok(wireHealth{Status: "ready"})
 }
