@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // MaxSteps is how many steps a workflow may have.
@@ -126,6 +125,27 @@ func parseConnections(p *Problems, raw json.RawMessage) (list []Connection) {
 	return list
 }
 
+// RenameTrigger gives the trigger another event name, in place. A definition
+// without steps stays as it is.
+func (d *Definition) RenameTrigger(eventName string) error {
+	if len(d.Steps) == 0 {
+		return nil
+	}
+	f, err := ObjectFields(d.Steps[0].Config)
+	if err == nil {
+		d.Steps[0].Config, err = f.withEventName(eventName)
+	}
+	return err
+}
+
+func (f Fields) withEventName(name string) (config json.RawMessage, err error) {
+	delete(f, "eventName")
+	if f["event_name"], err = json.Marshal(name); err != nil {
+		return nil, err
+	}
+	return json.Marshal(f)
+}
+
 // fillTrigger puts the event name into a trigger config that has none.
 func fillTrigger(config json.RawMessage, eventName string) (json.RawMessage, error) {
 	f, err := ObjectFields(config)
@@ -135,10 +155,8 @@ func fillTrigger(config json.RawMessage, eventName string) (json.RawMessage, err
 	var p Problems
 	switch has := f.String(&p, "event_name", "eventName"); {
 	case has == "":
-		f["event_name"], _ = json.Marshal(eventName)
-		delete(f, "eventName")
-		return json.Marshal(f)
-	case has != strings.TrimSpace(eventName):
+		return f.withEventName(eventName)
+	case has != eventName:
 		return nil, Errorf(KindInvalid, "trigger_event_name_mismatch", "trigger_event_name is %q but the trigger step has %q; send one of them", shorten(eventName, 60), shorten(has, 60))
 	}
 	return config, p.Err()

@@ -36,11 +36,11 @@ func ReadTemplateContent(f Fields, p *Problems, c *TemplateContent) {
 		into *string
 		name string
 	}{{&c.From, "from"}, {&c.Subject, "subject"}, {&c.HTML, "html"}, {&c.Text, "text"}} {
-		if f.Sent(field.name) {
+		if f.Has(field.name) {
 			*field.into = f.String(p, field.name)
 		}
 	}
-	if f.Sent("reply_to") || f.Sent("replyTo") {
+	if f.Has("reply_to") || f.Has("replyTo") {
 		c.ReplyTo = slices.DeleteFunc(f.Strings(p, "reply_to", "replyTo"), func(s string) bool { return s == "" })
 	}
 	if c.From != "" {

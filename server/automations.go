@@ -67,7 +67,7 @@ func renderDeduplication(d *automations.Deduplication) any {
 // definition. It tells whether the definition was sent.
 func readAutomation(f automations.Fields, p *automations.Problems, w *automations.Workflow, d *automations.Definition) (redefined bool) {
 	f.Unknown(p, "id", "name", "status", "steps", "connections", "trigger_event_name", "triggerEventName", "deduplication")
-	if f.Sent("name") {
+	if f.Has("name") {
 		w.Name = readName(f, p)
 	}
 	if status := automations.WorkflowStatus(f.String(p, "status")); status != "" {
@@ -87,11 +87,14 @@ func readAutomation(f automations.Fields, p *automations.Problems, w *automation
 	if steps == nil && connections == nil && trigger == "" {
 		return false
 	}
-	if steps == nil {
+	if steps == nil { // they stay, and so do connections between them
+		if trigger != "" {
+			p.Include("", d.RenameTrigger(trigger))
+		}
 		steps = encode(d.Steps)
-	}
-	if connections == nil {
-		connections = encode(d.Connections)
+		if connections == nil {
+			connections = encode(d.Connections)
+		}
 	}
 	redefine(p, w, d, steps, connections, trigger)
 	return true
@@ -258,7 +261,7 @@ func (s *Server) updateAutomation(r *request) (answer, error) {
 	}
 	return s.changeAutomation(r, func(w *automations.Workflow, d *automations.Definition) (bool, error) {
 		var p automations.Problems
-		if !sentAny(f, []string{"name", "status", "steps", "connections", "trigger_event_name", "triggerEventName", "deduplication"}) {
+		if !changes(f, []string{"name", "status", "steps", "connections", "trigger_event_name", "triggerEventName"}, "deduplication") {
 			p.Add("", "", "nothing to change: send at least one of name, status, steps, connections and deduplication")
 		}
 		var steps []json.RawMessage

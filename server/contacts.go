@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -201,8 +202,29 @@ func contactByRef(tx *storage.Tx, ref string) (*automations.Contact, error) {
 	return c, orNotFound(err, "contact", ref)
 }
 
+// pathContact finds the contact that the path names. Under an audience it must
+// be in there.
+func pathContact(tx *storage.Tx, r *request) (*automations.Contact, error) {
+	ref, audience := r.PathValue("id"), r.PathValue("segment")
+	if audience == "" {
+		return contactByRef(tx, ref)
+	}
+	id, err := r.pathID("segment", "segment")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Segment(id); err != nil {
+		return nil, orNotFound(err, "segment", audience)
+	}
+	c, err := contactByRef(tx, ref)
+	if err == nil && !slices.Contains(c.Segments, id) {
+		return nil, notFound("contact", ref)
+	}
+	return c, err
+}
+
 func (s *Server) getContact(r *request) (answer, error) {
-	return respondOne(r, func(tx *storage.Tx) (*automations.Contact, error) { return contactByRef(tx, r.PathValue("id")) }, renderContact(r))
+	return respondOne(r, func(tx *storage.Tx) (*automations.Contact, error) { return pathContact(tx, r) }, renderContact(r))
 }
 
 func (s *Server) updateContact(r *request) (answer, error) {
@@ -210,15 +232,16 @@ func (s *Server) updateContact(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	known := []string{"id", "audience_id", "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties"}
+	known := []string{"id", "audience_id", "email", "unsubscribed", "properties"}
+	names := []string{"first_name", "firstName", "last_name", "lastName"}
 	var c *automations.Contact
 	err = s.db.Update(func(tx *storage.Tx) (err error) {
-		if c, err = contactByRef(tx, r.PathValue("id")); err != nil {
+		if c, err = pathContact(tx, r); err != nil {
 			return err
 		}
 		var p automations.Problems
-		f.Unknown(&p, known...)
-		if !sentAny(f, known[2:]) {
+		f.Unknown(&p, append(known, names...)...)
+		if !changes(f, known[2:], names...) {
 			p.Add("", "", "nothing to change: send at least one of email, first_name, last_name, unsubscribed and properties")
 		}
 		readContact(f, &p, c)
@@ -237,13 +260,10 @@ func (s *Server) updateContact(r *request) (answer, error) {
 	return ok(renderContact(r)(c))
 }
 
-func sentAny(f automations.Fields, names []string) bool {
-	for _, name := range names {
-		if f.Sent(name) {
-			return true
-		}
-	}
-	return false
+// changes reports whether any of the fields is there to change something: those
+// of names by a value, those of nullable by a value or null.
+func changes(f automations.Fields, names []string, nullable ...string) bool {
+	return slices.ContainsFunc(names, f.Has) || slices.ContainsFunc(nullable, f.Sent)
 }
 
 // deletedContact carries the id twice: OpenSend's clients read id, Resend's
@@ -256,7 +276,7 @@ type deletedContact struct {
 func (s *Server) deleteContact(r *request) (answer, error) {
 	var id automations.ID
 	err := s.db.View(func(tx *storage.Tx) error {
-		c, err := contactByRef(tx, r.PathValue("id"))
+		c, err := pathContact(tx, r)
 		if err == nil {
 			id = c.ID
 		}

@@ -79,7 +79,7 @@ func (s *Server) updateContactProperty(r *request) (answer, error) {
 		}
 		var p automations.Problems
 		f.Unknown(&p, "id", "fallback_value", "fallbackValue")
-		if !sentAny(f, []string{"fallback_value", "fallbackValue"}) {
+		if !changes(f, nil, "fallback_value", "fallbackValue") {
 			p.Add("", "fallback_value", "nothing to change: send fallback_value, or null for none")
 		}
 		property.ReadFallback(f, &p)

@@ -55,6 +55,7 @@ func TestContacts(t *testing.T) {
 		r.do(http.MethodPatch, path, `{"first_name":"a\r\nb"}`).want(422)
 		r.do(http.MethodPatch, path, `{}`).want(422)
 		r.do(http.MethodPatch, path, `{"unsubscribed":"no","segments":[]}`).want(422)
+		r.do(http.MethodPatch, path, `{"email":null,"unsubscribed":null,"properties":null}`).want(422)
 		r.do(http.MethodGet, path, "").has("email", "lovelace@example.com").has("unsubscribed", false)
 		for i := range 25 {
 			r.do(http.MethodPost, "/contacts", fmt.Sprintf(`{"email":"c%02d@example.com","unsubscribed":%t}`, i, i%2 == 0)).want(201)
@@ -85,6 +86,11 @@ func TestTemplates(t *testing.T) {
 		r.do(http.MethodPost, "/templates", `{"name":"T","html":"x","subject":"a\nb"}`).want(422)
 		r.do(http.MethodPost, "/templates/t/publish", "").want(200).has("status", "published").has("has_unpublished_versions", false)
 		r.do(http.MethodPatch, "/templates/t", `{"html":"new"}`).want(200).has("has_unpublished_versions", true).has("status", "published")
+		r.do(http.MethodPatch, "/templates/t", `{"name":"","html":"","text":"plain","subject":null,"reply_to":null,"alias":null,"variables":null}`).want(200).
+			has("name", "T").has("html", "new").has("text", "plain").has("subject", "{{a}}").has("reply_to.0", "r@example.com").has("alias", "t")
+		for _, nothing := range []string{`{}`, `{"name":"","html":""}`, `{"name":null,"html":null,"variables":null,"id":"x"}`} {
+			r.do(http.MethodPatch, "/templates/t", nothing).want(422)
+		}
 		r.do(http.MethodPatch, "/templates/t", `{"alias":"u"}`).want(200)
 		r.do(http.MethodGet, "/templates/t", "").want(404)
 		r.do(http.MethodGet, "/templates/u", "").want(200).has("html", "new")
@@ -236,6 +242,17 @@ func TestAutomationErrors(t *testing.T) {
 		filled := r.do(http.MethodPost, "/automations", `{"name":"a","triggerEventName":"y","steps":[{"key":"any:thing","type":"trigger","config":{}}],"connections":null}`).want(201)
 		filled.has("trigger_event_name", "y").has("steps.0.config.event_name", "y").has("status", "draft")
 		r.do(http.MethodGet, "/automations/nonsense", "").want(404).has("code", "automation_not_found")
+
+		path := "/automations/" + r.automation("p", `[`+trigger+`,{"key":"e","type":"end"}]`, `[{"from":"t","to":"e"}]`)
+		r.do(http.MethodPatch, path, `{"name":null,"status":"disabled","steps":null,"connections":null,"triggerEventName":null}`).want(200).has("name", "p").has("status", "disabled").has("revision", 1)
+		for _, nothing := range []string{`{}`, `{"id":"x","name":null,"status":null,"steps":null,"connections":null}`} {
+			r.do(http.MethodPatch, path, nothing).want(422).has("name", "validation_error")
+		}
+		r.do(http.MethodPatch, path, `{"trigger_event_name":"z"}`).want(200).has("trigger_event_name", "z").has("steps.0.config.event_name", "z").has("connections.0.to", "e").has("revision", 2)
+		r.do(http.MethodPatch, path, `{"trigger_event_name":"resend:z"}`).want(422).has("code", "event_name_reserved")
+		r.do(http.MethodPatch, path, `{"steps":[`+trigger+`,{"key":"e","type":"end"}]}`).want(422).has("details.0.path", "connections")
+		r.do(http.MethodPatch, path, `{"steps":[`+trigger+`]}`).want(200).has("trigger_event_name", "x").has("connections.0", nil).has("steps.1", nil)
+		r.do(http.MethodPost, "/automations", `{"name":"a","trigger_event_name":" y ","steps":[{"key":"t","type":"trigger","config":{"event_name":" y "}}]}`).want(201).has("trigger_event_name", " y ")
 		r.do(http.MethodGet, "/automations/"+filled.text("id")+"/runs/nonsense", "").want(404).has("code", "run_not_found")
 		r.do(http.MethodGet, "/automations/"+filled.text("id")+"/runs?status=running,failed", "").want(200)
 		r.do(http.MethodGet, "/automations/"+filled.text("id")+"/runs?status=sleeping", "").want(422)
@@ -255,6 +272,11 @@ func TestUnknownRoutes(t *testing.T) {
 		}
 		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Type", "text/plain").want(415)
 		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Type", "application/json; charset=utf-8").want(201)
+		for i, kind := range []string{"Application/JSON;charset", "application/json, application/json", "application/vnd.api+json"} {
+			r.do(http.MethodPost, "/contacts", fmt.Sprintf(`{"email":"a%d@example.com"}`, i), "Content-Type", kind).want(201)
+		}
+		r.do(http.MethodGet, "/contacts", "a=b", "Content-Type", "application/x-www-form-urlencoded").want(200)
+		r.do(http.MethodDelete, "/contacts/a1@example.com", "a=b", "Content-Type", "application/x-www-form-urlencoded").want(200)
 		r.do(http.MethodPost, "/contacts", `{"email":"`+strings.Repeat("a", 1<<20)+`"}`).want(413).has("name", "payload_too_large")
 		r.do(http.MethodGet, "/healthz", "").want(200)
 		r.do(http.MethodGet, "/readyz", "").want(200).has("status", "ready")
@@ -359,6 +381,12 @@ func TestAudiencesAreSegments(t *testing.T) {
 	contact := r.do(http.MethodPost, "/audiences/"+id+"/contacts", `{"email":"a@example.com"}`).want(201).has("segments.0", id).text("id")
 	r.do(http.MethodPatch, "/audiences/"+id+"/contacts/a@example.com", `{"first_name":"Ada"}`).want(200)
 	r.do(http.MethodGet, "/audiences/"+id+"/contacts/"+contact, "").want(200).has("first_name", "Ada")
+	other := r.do(http.MethodPost, "/audiences", `{"name":"Other"}`).want(201).text("id")
+	for audience, code := range map[string]string{other: "contact_not_found", contact: "segment_not_found", "nonsense": "segment_not_found"} {
+		for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
+			r.do(method, "/audiences/"+audience+"/contacts/a@example.com", `{"first_name":"No"}`).want(404).has("code", code)
+		}
+	}
 	r.do(http.MethodDelete, "/audiences/"+id, "").want(200).has("deleted", true)
 	r.do(http.MethodGet, "/audiences/"+id, "").want(404)
 	r.do(http.MethodGet, "/contacts/"+contact, "").want(200).has("segments.0", nil)

@@ -142,20 +142,25 @@ func (s *Server) updateTemplate(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	for _, name := range []string{"name", "html"} {
+		if string(f[name]) == `""` { // so Resend's client for Go sends what is to stay
+			delete(f, name)
+		}
+	}
 	return s.changeTemplate(r, func(t *automations.Template) error {
 		var p automations.Problems
 		known := append([]string{"name", "alias"}, contentFields...)
 		f.Unknown(&p, append(known, "id")...)
-		if !sentAny(f, known) {
+		if !changes(f, known) {
 			p.Add("", "", "nothing to change: send at least one of name, alias, from, subject, reply_to, html, text and variables")
 		}
-		if f.Sent("name") {
+		if f.Has("name") {
 			t.Name = readName(f, &p)
 		}
-		if f.Sent("alias") {
+		if f.Has("alias") {
 			t.Alias = readAlias(f, &p)
 		}
-		if sentAny(f, contentFields) {
+		if changes(f, contentFields) {
 			automations.ReadTemplateContent(f, &p, &t.Draft)
 			t.Edited = true
 		}

@@ -34,7 +34,7 @@ func renderTopic(t *automations.Topic) wireTopic {
 
 // readTopic reads the fields that were sent into t.
 func readTopic(f automations.Fields, p *automations.Problems, t *automations.Topic) {
-	if f.Sent("name") {
+	if f.Has("name") {
 		t.Name = f.String(p, "name")
 		if t.Name == "" {
 			p.Missing("", "name")
@@ -55,7 +55,7 @@ func (s *Server) createTopic(r *request) (answer, error) {
 	var p automations.Problems
 	f.Unknown(&p, "name", "description", "default_subscription", "defaultSubscription")
 	t := &automations.Topic{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now, Default: readWord(f, &p, automations.Subscriptions(), "default_subscription", "defaultSubscription")}
-	if !f.Sent("name") {
+	if !f.Has("name") {
 		p.Missing("", "name")
 	}
 	if t.Default == "" {
@@ -106,7 +106,7 @@ func (s *Server) updateTopic(r *request) (answer, error) {
 		}
 		var p automations.Problems
 		f.Unknown(&p, "id", "name", "description")
-		if !sentAny(f, []string{"name", "description"}) {
+		if !changes(f, []string{"name"}, "description") {
 			p.Add("", "name", "nothing to change: send name or description")
 		}
 		readTopic(f, &p, t)
