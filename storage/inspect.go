@@ -46,21 +46,27 @@ func inspect(path string) error {
 	case info.Size() == 0:
 		return fmt.Errorf("%s is empty: restore a backup over it, or delete it to start anew", path)
 	}
-	pages, pageSize := metaPages(f)
-	if pages == 0 {
+	head, ok := newestMeta(f)
+	if !ok {
 		return fmt.Errorf("%s is not an opensend data file, or its head is damaged: restore a backup over it", path)
 	}
-	if want := pages * pageSize; info.Size() < want {
+	if want := head.pages * head.pageSize; info.Size() < want {
 		return fmt.Errorf("%s is cut short: it has %d of at least %d bytes; restore a backup over it", path, info.Size(), want)
 	}
 	return nil
 }
 
-// metaPages returns the page count and page size of the newer valid meta
-// page, zeros when there is none. The second meta page follows the first, at
-// an offset that depends on a page size which the first may no longer tell.
-func metaPages(f io.ReaderAt) (pages, pageSize int64) {
-	var newest uint64
+// boltMeta is what a meta page tells.
+type boltMeta struct {
+	pages, pageSize int64
+	root, freelist  uint64 // page numbers
+	txid            uint64
+}
+
+// newestMeta reads the newer valid meta page; false when there is none. The
+// second meta page follows the first, at an offset that depends on a page size
+// which the first may no longer tell.
+func newestMeta(f io.ReaderAt) (newest boltMeta, found bool) {
 	look := func(at int64) {
 		buf := make([]byte, metaSize)
 		if _, err := f.ReadAt(buf, at+metaOffset); err != nil {
@@ -72,15 +78,19 @@ func metaPages(f io.ReaderAt) (pages, pageSize int64) {
 		if ne.Uint32(buf) != boltMagic || ne.Uint64(buf[metaSize-8:]) != sum.Sum64() {
 			return
 		}
-		if txid := ne.Uint64(buf[48:]); pages == 0 || txid > newest {
-			newest, pages, pageSize = txid, int64(ne.Uint64(buf[40:])), int64(ne.Uint32(buf[8:]))
+		if txid := ne.Uint64(buf[48:]); !found || txid > newest.txid {
+			found = true
+			newest = boltMeta{
+				pages: int64(ne.Uint64(buf[40:])), pageSize: int64(ne.Uint32(buf[8:])),
+				root: ne.Uint64(buf[16:]), freelist: ne.Uint64(buf[32:]), txid: txid,
+			}
 		}
 	}
 	look(0)
 	for size := int64(smallestPage); size <= largestPage; size *= 2 {
 		look(size)
 	}
-	return pages, pageSize
+	return newest, found
 }
 
 // lockHolder finds the process that holds the lock on the file, zero where the

@@ -239,26 +239,3 @@ func eraseWebhookDelivery(tx *Tx, key []byte, _ *Erasure, _ time.Time) error {
 	}
 	return tx.SaveWebhookDelivery(row)
 }
-
-// checkWebhooks: webhook_due names the pending deliveries, and no others.
-func (tx *Tx) checkWebhooks(fault func(string, ...any)) {
-	tx.each(webhookDeliveriesBucket, nil, func(key []byte) bool {
-		row, err := tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(key[16:]))
-		if err != nil {
-			fault("webhook delivery %x: %w", key[16:], err)
-			return true
-		}
-		pending := row.Status == automations.NoticePending
-		if pending == row.dueAt.IsZero() || pending && !tx.has(webhookDueBucket, tuple(row.WebhookID, row.dueAt, row.ID)) {
-			fault("webhook delivery %s is %s and its queue does not say so", row.ID, row.Status)
-		}
-		return true
-	})
-	tx.each(webhookDueBucket, nil, func(key []byte) bool {
-		at, rest := splitTime(key[16:])
-		if row, err := tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(rest)); err != nil || !row.dueAt.Equal(at) {
-			fault("webhook delivery %x is due at a time at which it is not expected: %v", rest, err)
-		}
-		return true
-	})
-}
