@@ -72,7 +72,12 @@ func openClient(cfg Config) (*client, error) {
 // handlerTransport answers requests in this process.
 type handlerTransport struct{ handler http.Handler }
 
-func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t handlerTransport) RoundTrip(r *http.Request) (_ *http.Response, err error) {
+	defer func() {
+		if caught := recover(); caught != nil { // http.ErrAbortHandler, as a connection would break off
+			err = fmt.Errorf("the answer broke off: %v", caught)
+		}
+	}()
 	if r.Body == nil {
 		r.Body = http.NoBody
 	}
@@ -94,6 +99,33 @@ type memoryWriter struct {
 func (w *memoryWriter) Header() http.Header            { return w.header }
 func (w *memoryWriter) WriteHeader(status int)         { w.status = status }
 func (w *memoryWriter) Write(text []byte) (int, error) { return w.body.Write(text) }
+
+// stream makes one request and copies the answer as it comes, however long it
+// takes.
+func (c *client) stream(path string, w io.Writer) error {
+	patient := *c.http
+	patient.Timeout = 0
+	resp, err := patient.Get("http://opensend" + path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 400 {
+		raw, err := io.ReadAll(resp.Body)
+		return errors.Join(err, refusal(resp, raw))
+	}
+	_, err = io.Copy(w, resp.Body)
+	return err
+}
+
+// refusal is what the API says that is wrong, in its words.
+func refusal(resp *http.Response, raw []byte) error {
+	var refused struct{ Message string }
+	if json.Unmarshal(raw, &refused) != nil || refused.Message == "" {
+		refused.Message = resp.Status
+	}
+	return errors.New(refused.Message)
+}
 
 // call makes one request and decodes the answer into out. The API's own errors
 // come back in its words.
@@ -123,11 +155,7 @@ func (c *client) call(method, path string, in, out any) error {
 		return err
 	}
 	if resp.StatusCode >= 400 {
-		var refused struct{ Message string }
-		if json.Unmarshal(raw, &refused) != nil || refused.Message == "" {
-			refused.Message = resp.Status
-		}
-		return errors.New(refused.Message)
+		return refusal(resp, raw)
 	}
 	return json.Unmarshal(raw, out)
 }

@@ -100,21 +100,27 @@ func (s *Server) getEmail(r *request) (answer, error) {
 		if err != nil {
 			return wireEmailDetail{}, orNotFound(err, "email", id.String())
 		}
-		detail := wireEmailDetail{wireEmail: renderEmail(row.Email), Headers: []string{}}
-		content, err := tx.EmailContent(id)
-		if errors.Is(err, storage.ErrNotFound) {
-			return detail, nil // erased with its contact
-		}
-		if err != nil {
-			return detail, err
-		}
-		view, err := mail.ViewOf(content.HTML, content.Text, content.Message)
-		detail.HTML, detail.Text = orNull(view.HTML), orNull(view.Text)
-		if view.Header != nil {
-			detail.Headers = view.Header
-		}
+		detail, _, err := emailDetail(tx, row.Email)
 		return detail, err
 	}, func(d wireEmailDetail) wireEmailDetail { return d })
+}
+
+// emailDetail reads a mail's content; the content is empty once it was erased.
+func emailDetail(tx *storage.Tx, e *automations.Email) (wireEmailDetail, *automations.EmailContent, error) {
+	detail := wireEmailDetail{wireEmail: renderEmail(e), Headers: []string{}}
+	content, err := tx.EmailContent(e.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return detail, &automations.EmailContent{}, nil
+	}
+	if err != nil {
+		return detail, &automations.EmailContent{}, err
+	}
+	view, err := mail.ViewOf(content.HTML, content.Text, content.Message)
+	detail.HTML, detail.Text = orNull(view.HTML), orNull(view.Text)
+	if view.Header != nil {
+		detail.Headers = view.Header
+	}
+	return detail, content, err
 }
 
 // updateEmail moves a mail that is still to leave to another time.

@@ -37,7 +37,7 @@ func write(w http.ResponseWriter, a answer) {
 	}
 	if a.stream != nil {
 		w.WriteHeader(a.status)
-		if err := a.stream(w); err != nil {
+		if err := a.stream(patient{w, http.NewResponseController(w)}); err != nil {
 			panic(http.ErrAbortHandler) // the caller must not take what has come for the whole
 		}
 		return
@@ -45,6 +45,21 @@ func write(w http.ResponseWriter, a answer) {
 	h.Set("Content-Length", strconv.Itoa(len(raw)))
 	w.WriteHeader(a.status)
 	w.Write(raw)
+}
+
+// chunkTime is how long a caller may take for each piece of a streamed answer,
+// which may take longer as a whole than others may.
+const chunkTime = 30 * time.Second
+
+// patient gives each write its own time.
+type patient struct {
+	io.Writer
+	control *http.ResponseController
+}
+
+func (p patient) Write(text []byte) (int, error) {
+	p.control.SetWriteDeadline(time.Now().Add(chunkTime)) // not everything that takes answers has deadlines
+	return p.Writer.Write(text)
 }
 
 // encode writes JSON with the text of payloads as it came.

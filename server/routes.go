@@ -97,6 +97,8 @@ func routes() []route {
 		{get, "/contacts/{id}", openSendDoor, accessFull, (*Server).getContact},
 		{patch, "/contacts/{id}", openSendDoor, accessFull, (*Server).updateContact},
 		{del, "/contacts/{id}", openSendDoor, accessFull, (*Server).deleteContact},
+		{get, "/contacts/{id}/export", openSendDoor, accessFull, (*Server).exportContact},
+		{post, "/contacts/{id}/erase", openSendDoor, accessFull, (*Server).eraseContact},
 
 		{post, "/segments", openSendDoor, accessFull, (*Server).createSegment},
 		{get, "/segments", openSendDoor, accessFull, (*Server).listSegments},

@@ -148,9 +148,11 @@ func (s *Server) listContactTopics(r *request) (answer, error) {
 			return nil, storage.Rest{}, err
 		}
 		return tx.Topics(page)
-	}, func(t *automations.Topic) wireContactTopic {
-		return wireContactTopic{t.ID, t.Name, orNull(t.Description), t.Subscription(c)}
-	})
+	}, func(t *automations.Topic) wireContactTopic { return renderContactTopic(t, c) })
+}
+
+func renderContactTopic(t *automations.Topic, c *automations.Contact) wireContactTopic {
+	return wireContactTopic{t.ID, t.Name, orNull(t.Description), t.Subscription(c)}
 }
 
 // updateContactTopics takes a list of choices, bare or as {topics: […]}.

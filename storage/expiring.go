@@ -155,8 +155,8 @@ func (tx *Tx) AddIdempotentAnswer(door, key string, a *IdempotentAnswer) error {
 
 func idempotencyKey(door, key string) []byte { return nameHash(string(tuple(door, key))) }
 
-// dropAnswersNaming forgets the kept answers that hold the text.
-func (tx *Tx) dropAnswersNaming(text string) error {
+// dropAnswersNaming forgets the kept answers that name the address.
+func (tx *Tx) dropAnswersNaming(m automations.Mention) error {
 	return tx.bucket(idempotencyBucket).ForEachBucket(func(name []byte) error {
 		slot := tx.bucket(idempotencyBucket).Bucket(name)
 		var keys [][]byte
@@ -166,7 +166,7 @@ func (tx *Tx) dropAnswersNaming(text string) error {
 				return &CorruptError{Bucket: idempotencyBucket.String(), Key: bytes.Clone(k)}
 			}
 			a, err := decode[IdempotentAnswer](idempotencyBucket, k, body)
-			if err == nil && bytes.Contains(a.Answer, []byte(text)) {
+			if err == nil && m.Near(a.Answer) {
 				keys = append(keys, bytes.Clone(k))
 			}
 			return err

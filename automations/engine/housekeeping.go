@@ -24,13 +24,30 @@ func (e *Engine) DeleteContact(id automations.ID) error {
 	if err != nil {
 		return err
 	}
+	_, err = e.eraseForAWhile()
+	return err
+}
+
+// EraseAddress erases everything about a normalised address, whether a contact
+// has it or not, but the hash that keeps it suppressed. When it has not
+// finished in a few seconds it says so: the rest is done in the background,
+// and by calling it again.
+func (e *Engine) EraseAddress(email string) (finished bool, err error) {
+	err = e.db.Update(func(tx *storage.Tx) error { return tx.EraseAddress(email, newID()) })
+	if err != nil {
+		return false, err
+	}
+	return e.eraseForAWhile()
+}
+
+func (e *Engine) eraseForAWhile() (finished bool, err error) {
 	for started := time.Now(); time.Since(started) < eraseWait; {
 		if more, err := e.eraseSome(); err != nil || !more {
-			return err
+			return !more, err
 		}
 	}
 	kick(e.eraseKick)
-	return nil
+	return false, nil
 }
 
 func (e *Engine) eraseSome() (more bool, err error) {

@@ -1,0 +1,72 @@
+package storage
+
+import (
+	"bytes"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// Person is whom records are about.
+type Person struct {
+	ContactID automations.ID `json:"contact_id"` // zero, or one that nothing has, when no contact has the address
+	Email     string         `json:"email"`      // normalised, never empty
+}
+
+func (p Person) mention() automations.Mention { return automations.NewMention(p.Email) }
+
+func (p Person) is(contact automations.ID) bool {
+	return contact == p.ContactID && contact != automations.ID{}
+}
+
+func (p Person) has(d *automations.Delivery) bool { return p.is(d.ContactID) || d.Email == p.Email }
+
+func (p Person) gets(e *automations.Email) bool { return p.is(e.ContactID) || e.Names(p.Email) }
+
+// DeliveriesOf reads the events of a person among the next rows, oldest first,
+// from where next of the call before says; next is nil at the end. It finds
+// them by looking at everything.
+func (tx *Tx) DeliveriesOf(p Person, from []byte, rows int) (found []*automations.Delivery, next []byte, err error) {
+	return recordsOf(tx, deliveriesBucket, p, from, rows, p.has)
+}
+
+// RunsOf is DeliveriesOf for runs.
+func (tx *Tx) RunsOf(p Person, from []byte, rows int) (found []*automations.Run, next []byte, err error) {
+	return recordsOf(tx, runsBucket, p, from, rows, func(r *automations.Run) bool { return p.is(r.ContactID) })
+}
+
+// EmailsOf is DeliveriesOf for mail.
+func (tx *Tx) EmailsOf(p Person, from []byte, rows int) (found []*automations.Email, next []byte, err error) {
+	return recordsOf(tx, emailsBucket, p, from, rows, p.gets)
+}
+
+func recordsOf[T any](tx *Tx, b bucket, p Person, from []byte, rows int, own func(*T) bool) (found []*T, next []byte, err error) {
+	keys, next := tx.naming(b, from, rows, p)
+	for _, key := range keys {
+		r, err := record[T](tx, b, key)
+		if err != nil {
+			return nil, nil, err
+		}
+		if own(r) {
+			found = append(found, r)
+		}
+	}
+	return found, next, nil
+}
+
+// naming finds, in the next rows of a bucket, those that may name the contact
+// or the address, and where to go on: nil at the end. The content of mail has
+// to be read to know.
+func (tx *Tx) naming(b bucket, from []byte, rows int, p Person) (keys [][]byte, next []byte) {
+	id, address := []byte(p.ContactID.String()), p.mention()
+	c := tx.bucket(b).Cursor()
+	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+		if rows == 0 {
+			return keys, bytes.Clone(k)
+		}
+		rows--
+		if b == emailContentsBucket || bytes.Contains(v, id) || address.Near(v) {
+			keys = append(keys, bytes.Clone(k))
+		}
+	}
+	return keys, nil
+}
