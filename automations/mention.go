@@ -80,17 +80,25 @@ func (m Mention) RedactJSON(raw json.RawMessage) json.RawMessage {
 	return out.Bytes()
 }
 
-// InContent reports whether the content of a mail names the address, as a
-// reader sees it and in its headers. Attachments are not looked into.
+// InContent reports whether the content of a mail names the address: in its
+// headers, its text or an attachment that is plain bytes.
 func (m Mention) InContent(c *EmailContent) bool {
-	view, err := mail.ViewOf(c.HTML, c.Text, c.Message)
-	if err != nil { // look at what can be seen
-		view.Text = string(c.Message)
+	in := func(text []byte) bool { return m.In(string(text)) }
+	if c.Message != nil {
+		says, err := mail.Says(c.Message, in)
+		return says || err != nil && in(c.Message) // damaged: what can be seen
 	}
 	for _, h := range c.Headers {
-		view.Header = append(view.Header, h.Name+": "+h.Value)
+		if m.In(h.Value) {
+			return true
+		}
 	}
-	return m.In(view.HTML) || m.In(view.Text) || m.In(strings.Join(view.Header, "\n"))
+	for _, a := range c.Attachments {
+		if in(a.Content) {
+			return true
+		}
+	}
+	return m.In(c.HTML) || m.In(c.Text)
 }
 
 // next finds where the address stands next, from an offset on; start is less

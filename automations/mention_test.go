@@ -49,10 +49,12 @@ func TestMentionInContent(t *testing.T) {
 	m := NewMention("ada@example.com")
 	long := "Grüße — this line is long enough to be folded somewhere in the middle of the name ada@example.com, which it says.\n"
 	for name, message := range map[string]mail.Message{
-		"subject": {Subject: "About ada@example.com", Text: "x"},
-		"text":    {Subject: "x", Text: long},
-		"html":    {Subject: "x", HTML: "<p>" + long + "</p>", Text: "x"},
-		"nowhere": {Subject: "x", HTML: "<p>ada@example.org</p>"},
+		"subject":      {Subject: "About ada@example.com", Text: "x"},
+		"text":         {Subject: "x", Text: long},
+		"html":         {Subject: "x", HTML: "<p>" + long + "</p>", Text: "x"},
+		"long subject": {Subject: "Grüße — dies ist eine lange Zeile, die irgendwo gefaltet wird ada@example.com und weitergeht", Text: "x"},
+		"attachment":   {Subject: "x", Text: "x", Attachments: []mail.Attachment{{Filename: "a.csv", ContentType: "text/csv", Content: []byte("to\nada@example.com\n")}}},
+		"nowhere":      {Subject: "x", HTML: "<p>ada@example.org</p>"},
 	} {
 		message.From, message.To, message.MessageID = "b@example.org", []string{"c@example.org"}, "1@example.org"
 		raw, err := message.Bytes()
@@ -62,7 +64,7 @@ func TestMentionInContent(t *testing.T) {
 		if got := m.InContent(&EmailContent{Message: raw}); got != (name != "nowhere") {
 			t.Errorf("%s: %v\n%s", name, got, raw)
 		}
-		if got := m.InContent(&EmailContent{HTML: message.HTML, Text: message.Text, Headers: []mail.Header{{Name: "X", Value: message.Subject}}}); got != (name != "nowhere") {
+		if got := m.InContent(&EmailContent{HTML: message.HTML, Text: message.Text, Headers: []mail.Header{{Name: "X", Value: message.Subject}}, Attachments: message.Attachments}); got != (name != "nowhere") {
 			t.Errorf("%s, not composed: %v", name, got)
 		}
 	}

@@ -48,3 +48,32 @@ func ParseView(raw []byte) (View, error) {
 	})
 	return v, err
 }
+
+// Says reports whether what a message says satisfies find: a line of its
+// header or the content of a part, attachments included, decoded.
+func Says(raw []byte, find func(text []byte) bool) (bool, error) {
+	entity, err := message.Read(bytes.NewReader(raw))
+	if err != nil && !message.IsUnknownCharset(err) {
+		return false, err
+	}
+	found := false
+	err = entity.Walk(func(_ []int, part *message.Entity, err error) error {
+		if err != nil && !message.IsUnknownCharset(err) {
+			return err
+		}
+		for fields := part.Header.Fields(); fields.Next(); {
+			line, err := fields.Text()
+			if err != nil {
+				line = fields.Value()
+			}
+			found = found || find([]byte(line))
+		}
+		if part.MultipartReader() != nil {
+			return nil
+		}
+		body, err := io.ReadAll(part.Body)
+		found = found || find(body)
+		return err
+	})
+	return found, err
+}

@@ -1,0 +1,224 @@
+package storage_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
+	"github.com/opensend/opensend/storage/storagetest"
+)
+
+const (
+	erased  = "needle.person@privacy.example"
+	written = "Needle.Person@Privacy.EXAMPLE" // as somebody else writes it
+)
+
+// After an erasure and a compaction no byte of the file says the address, in
+// any case and any encoding that the file uses. Before, every encoding is
+// found: the search can find them.
+func TestErasedAddressLeavesTheFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := busyFile(t)
+		for name, found := range findings(compacted(t, path)) {
+			if !found {
+				t.Errorf("before the erasure the file does not have the address in %s: this test looks for nothing", name)
+			}
+		}
+		db := storagetest.Reopen(t, path)
+		e, err := engine.New(engine.Config{DB: db})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if finished, err := e.EraseAddress(erased); !finished || err != nil {
+			t.Fatal(finished, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for name, found := range findings(compacted(t, path)) {
+			if found {
+				t.Errorf("after the erasure the file has the address in %s", name)
+			}
+		}
+		db = storagetest.Reopen(t, path)
+		err = db.View(func(tx *storage.Tx) error {
+			if !tx.Suppressed(erased) {
+				t.Error("the address may be written to again")
+			}
+			bob, err := tx.ContactByEmail("bob@example.org")
+			if err != nil || string(bob.Properties["knows"]) != `"[erased]"` {
+				t.Errorf("the other contact is %+v: %v", bob, err)
+			}
+			for _, email := range []string{"bob@example.org", "other." + erased} {
+				deliveries, _, err := tx.DeliveriesOf(storage.Person{Email: email}, nil, 1000)
+				if err != nil || len(deliveries) == 0 || !strings.Contains(string(deliveries[0].Payload), "kept") {
+					t.Errorf("of %s there is left %v: %v", email, deliveries, err)
+				}
+			}
+			return tx.Check()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// busyFile is a file with everything that can hold the address.
+func busyFile(t *testing.T) (path string) {
+	db := storagetest.Open(t)
+	e, err := engine.New(engine.Config{DB: db, From: "x@example.net"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	addWorkflow(t, db, `[{"key":"t","type":"trigger","config":{"event_name":"go","conditions":{"type":"rule","field":"event.by","operator":"exists"}}},
+		{"key":"m","type":"send_email","config":{"subject":"From {{event.by}}","html":"<p>Grüße von {{event.by}} — {{event.by}}</p>"}},
+		{"key":"w","type":"wait_for_event","config":{"event_name":"more","timeout":"90 days"}},
+		{"key":"w2","type":"wait_for_event","config":{"event_name":"later","timeout":"90 days"}}]`)
+	accept := func(name, email, by string) {
+		payload, _ := json.Marshal(map[string]string{"by": by, "note": "kept"})
+		ev := &automations.Event{Name: name, Email: email, Payload: payload}
+		answer := func(r *engine.Receipt) (int, []byte) { return 202, []byte(`{"to":"` + r.Delivery.Email + `"}`) }
+		hash := sha256.Sum256(payload)
+		if _, _, err := e.Accept(ev, &engine.Idempotency[*engine.Receipt]{Door: "x", Key: name + email, BodyHash: hash[:], Render: answer}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+	}
+	for _, email := range []string{erased, "bob@example.org", "other." + erased} {
+		accept("go", email, written)
+		accept("later", email, written) // comes early and is kept
+		accept("more", email, "see https://example.org/?who="+strings.Replace(written, "@", "%40", 1))
+	}
+	var requests []*engine.EmailRequest
+	for _, to := range []string{"Needle <" + written + ">", "bob@example.org"} {
+		for _, at := range []time.Time{{}, time.Now().Add(20 * 24 * time.Hour)} { // gone, and still to leave
+			requests = append(requests, &engine.EmailRequest{
+				To: []string{to}, Subject: "About " + written, Text: "plain " + written, HTML: "<p>" + strings.Repeat("ü ", 40) + written + "</p>",
+				Headers: []mail.Header{{Name: "X-Who", Value: erased}}, ScheduledAt: at,
+				Attachments: []mail.Attachment{{Filename: "a.csv", ContentType: "text/csv", Content: []byte("who\n" + written + "\n")}},
+			})
+		}
+	}
+	results, _, err := e.SendEmails(requests, true, nil)
+	if err != nil || results[0].Err != nil {
+		t.Fatal(err, results)
+	}
+	synctest.Wait()
+	err = db.Update(func(tx *storage.Tx) error {
+		bob, err := tx.ContactByEmail("bob@example.org")
+		if err != nil {
+			return err
+		}
+		bob.SetProperty("knows", json.RawMessage(`"`+written+`"`))
+		_, _, err = tx.Suppress(&automations.Suppression{ID: uuid.Must(uuid.NewV7()), Email: erased, Origin: automations.OriginManual})
+		return errors.Join(err, tx.UpdateContact(bob))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := errors.Join(<-done, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return db.Path()
+}
+
+func addWorkflow(t *testing.T, db *storage.DB, steps string) {
+	newID := func() automations.ID { return uuid.Must(uuid.NewV7()) }
+	d, err := automations.ParseDefinition(json.RawMessage(steps), nil, "", newID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flow, err := automations.Compile(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &automations.Workflow{
+		ID: newID(), Name: "test", Status: automations.StatusEnabled, Revision: 1, CreatedAt: time.Now(), UpdatedAt: time.Now(),
+		Trigger: flow.Trigger().Action.(*automations.TriggerAction).EventName, StepCount: len(d.Steps),
+	}
+	err = db.Update(func(tx *storage.Tx) error {
+		return errors.Join(tx.AddRevision(&automations.Revision{WorkflowID: w.ID, Number: 1, Definition: d, CreatedAt: time.Now()}), tx.SaveWorkflow(w))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// compacted is the file without its free pages.
+func compacted(t *testing.T, path string) []byte {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "compacted.db")
+	src, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dst, err := bolt.Open(to, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(bolt.Compact(dst, src, 0), dst.Close()); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// findings tells in which encodings the file has the address.
+func findings(raw []byte) map[string]bool {
+	lower := bytes.ReplaceAll(bytes.ToLower(raw), []byte("other."+erased), nil)
+	in64 := func(text string) bool {
+		for _, fragment := range alignments(text) {
+			if bytes.Contains(raw, []byte(fragment)) {
+				return true
+			}
+		}
+		return false
+	}
+	twice := false
+	for _, fragment := range alignments(written) {
+		twice = twice || in64(fragment)
+	}
+	return map[string]bool{
+		"plain text, any case":  bytes.Contains(lower, []byte(erased)),
+		"links":                 bytes.Contains(lower, []byte(strings.Replace(erased, "@", "%40", 1))),
+		"base64":                in64(written),
+		"base64, in lower case": in64(erased),
+		"base64, twice":         twice,
+	}
+}
+
+// alignments are the three ways that base64 can show a text within another,
+// without the characters that depend on what is around it.
+func alignments(text string) (fragments []string) {
+	for shift := range 3 {
+		encoded := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + text))
+		from := (shift*8 + 5) / 6
+		to := (shift + len(text)) * 8 / 6
+		fragments = append(fragments, encoded[from:to])
+	}
+	return fragments
+}
