@@ -80,6 +80,9 @@ func (m Mention) RedactJSON(raw json.RawMessage) json.RawMessage {
 	return out.Bytes()
 }
 
+// InJSON reports whether a string of a JSON text names the address.
+func (m Mention) InJSON(raw json.RawMessage) bool { return !bytes.Equal(m.RedactJSON(raw), raw) }
+
 // InContent reports whether the content of a mail names the address: in its
 // headers, its text or an attachment that is plain bytes.
 func (m Mention) InContent(c *EmailContent) bool {

@@ -13,9 +13,9 @@ func newContactsExport(a *app) *cobra.Command {
 		Use:   "export ADDRESS|ID",
 		Short: "Print everything that is held about an address, as JSON",
 		Long: `Print everything that is held about an address: the contact, its segments and
-topics, its events, runs and mail with content, and whether it is suppressed. The
-address need not be a contact's. The output is one JSON object, with --json and
-without.`,
+topics, its events, runs and mail with content, what webhooks were told of it, and
+whether it is suppressed. The address need not be a contact's. The output is one
+JSON object, with --json and without.`,
 		Example: "  opensend contacts export ada@example.com > ada.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -90,6 +90,14 @@ func (x *export) write(w io.Writer) error {
 	if err := exportAll(x, (*storage.Tx).EmailsOf, exportEmail); err != nil {
 		return err
 	}
+	if _, err := io.WriteString(w, `],"webhook_deliveries":[`); err != nil {
+		return err
+	}
+	if err := exportAll(x, (*storage.Tx).WebhookDeliveriesOf, func(_ *storage.Tx, d *automations.WebhookDelivery) (wireWebhookDelivery, error) {
+		return renderWebhookDelivery(d), nil
+	}); err != nil {
+		return err
+	}
 	_, err = io.WriteString(w, "]}\n")
 	return err
 }

@@ -22,6 +22,11 @@ func (p Person) has(d *automations.Delivery) bool { return p.is(d.ContactID) || 
 
 func (p Person) gets(e *automations.Email) bool { return p.is(e.ContactID) || e.Names(p.Email) }
 
+// told reports whether a notice names the person.
+func (p Person) told(d *automations.WebhookDelivery) bool {
+	return p.ContactID != automations.ID{} && bytes.Contains(d.Body, []byte(p.ContactID.String())) || p.mention().InJSON(d.Body)
+}
+
 // DeliveriesOf reads the events of a person among the next rows, oldest first,
 // from where next of the call before says; next is nil at the end. It finds
 // them by looking at everything.
@@ -37,6 +42,11 @@ func (tx *Tx) RunsOf(p Person, from []byte, rows int) (found []*automations.Run,
 // EmailsOf is DeliveriesOf for mail.
 func (tx *Tx) EmailsOf(p Person, from []byte, rows int) (found []*automations.Email, next []byte, err error) {
 	return recordsOf(tx, emailsBucket, p, from, rows, p.gets)
+}
+
+// WebhookDeliveriesOf is DeliveriesOf for what webhooks are told.
+func (tx *Tx) WebhookDeliveriesOf(p Person, from []byte, rows int) (found []*automations.WebhookDelivery, next []byte, err error) {
+	return recordsOf(tx, webhookDeliveriesBucket, p, from, rows, p.told)
 }
 
 func recordsOf[T any](tx *Tx, b bucket, p Person, from []byte, rows int, own func(*T) bool) (found []*T, next []byte, err error) {

@@ -112,7 +112,7 @@ func busyFile(t *testing.T) (path string) {
 	for _, to := range []string{"Needle <" + written + ">", "bob@example.org"} {
 		for _, at := range []time.Time{{}, time.Now().Add(20 * 24 * time.Hour)} { // gone, and still to leave
 			requests = append(requests, &engine.EmailRequest{
-				To: []string{to}, Subject: "About " + written, Text: "plain " + written, HTML: "<p>" + strings.Repeat("ü ", 40) + written + "</p>",
+				To: []string{to}, Subject: "Neutral", Text: "plain " + written, HTML: "<p>" + strings.Repeat("ü ", 40) + written + "</p>",
 				Headers: []mail.Header{{Name: "X-Who", Value: erased}}, ScheduledAt: at,
 				Attachments: []mail.Attachment{{Filename: "a.csv", ContentType: "text/csv", Content: []byte("who\n" + written + "\n")}},
 			})
@@ -123,7 +123,22 @@ func busyFile(t *testing.T) (path string) {
 		t.Fatal(err, results)
 	}
 	synctest.Wait()
-	err = db.Update(func(tx *storage.Tx) error {
+	stop()
+	err = errors.Join(<-done, db.Update(func(tx *storage.Tx) error {
+		webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: "https://example.org", Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
+		if err := tx.SaveWebhook(webhook); err != nil {
+			return err
+		}
+		needle, err := tx.ContactByEmail(erased)
+		if err != nil {
+			return err
+		}
+		if err := tx.UpdateContact(needle); err != nil {
+			return err
+		}
+		if told, _, err := tx.WebhookDeliveriesOf(storage.Person{Email: erased}, nil, 1000); err != nil || len(told) == 0 {
+			t.Errorf("webhooks are told nothing: %v", err)
+		}
 		bob, err := tx.ContactByEmail("bob@example.org")
 		if err != nil {
 			return err
@@ -131,12 +146,8 @@ func busyFile(t *testing.T) (path string) {
 		bob.SetProperty("knows", json.RawMessage(`"`+written+`"`))
 		_, _, err = tx.Suppress(&automations.Suppression{ID: uuid.Must(uuid.NewV7()), Email: erased, Origin: automations.OriginManual})
 		return errors.Join(err, tx.UpdateContact(bob))
-	})
+	}), db.Close())
 	if err != nil {
-		t.Fatal(err)
-	}
-	stop()
-	if err := errors.Join(<-done, db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return db.Path()

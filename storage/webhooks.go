@@ -226,16 +226,22 @@ func (tx *Tx) deleteWebhookDelivery(row *WebhookDeliveryRow) error {
 
 // eraseWebhookDelivery keeps of a notice that names the contact only what says
 // nothing about it, and nothing of what was answered.
-func eraseWebhookDelivery(tx *Tx, key []byte, _ *Erasure, _ time.Time) error {
+func eraseWebhookDelivery(tx *Tx, key []byte, of *Erasure, _ time.Time) error {
 	row, err := tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(key[16:]))
 	if err != nil {
 		return err
 	}
-	if row.Body, err = automations.EraseNotice(row.Body); err != nil {
-		return err
+	m := of.mention()
+	if of.told(row.WebhookDelivery) {
+		if row.Body, err = automations.EraseNotice(row.Body); err != nil {
+			return err
+		}
 	}
 	for i := range row.Attempts {
-		row.Attempts[i].Response = ""
+		if attempt := &row.Attempts[i]; m.In(attempt.Response) {
+			attempt.Response = ""
+		}
+		row.Attempts[i].Error = m.Redact(row.Attempts[i].Error)
 	}
 	return tx.SaveWebhookDelivery(row)
 }
