@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"/automations/schema":  {"/automations"},
 	"/automations":         {"/automations/mail"},
 	"/automations/mail":    {},
+	"/internal/torture":    {"/storage", "/automations"},
 }
 
 // only names who may import what is fenced in.

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+func killLane() lane {
+	return lane{
+		name: "kill", cycles: 100, run: (*rig).kill,
+		controlCycles: 10, controls: []mutant{ackEarly},
+	}
+}
+
+// ackEarly answers before the commit.
+var ackEarly = mutant{name: "answers before the commit", file: "storage/committer.go", edits: []edit{
+	{"if err := btx.Commit(); err != nil {\n\t\treturn fail(err)\n\t}", "go btx.Commit()"},
+}}
+
+// kill ends the server at random moments while clients post, and starts it
+// again on the same file.
+func (r *rig) kill() (result, error) {
+	p, err := r.install(r.dir, "", ledgerAutomation)
+	if err != nil {
+		return result{}, err
+	}
+	l := newLedger()
+	for range r.cycles {
+		if err := p.start(); err != nil {
+			return result{}, err
+		}
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() { l.post(p, 8+rand.IntN(57), stop); close(done) }()
+		between(10*time.Millisecond, 70*time.Millisecond)
+		err := p.kill()
+		close(stop)
+		<-done
+		if err != nil {
+			return result{}, err
+		}
+	}
+	return r.audit(l, p.data())
+}
