@@ -119,22 +119,13 @@ func (s *Server) listSegmentContacts(r *request) (answer, error) {
 	}, renderContact(r))
 }
 
-// listContactSegments lists the segments of a contact, all of them.
 func (s *Server) listContactSegments(r *request) (answer, error) {
-	return respondList(r, func(tx *storage.Tx, _ storage.Page) ([]*automations.Segment, storage.Rest, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Segment, storage.Rest, error) {
 		c, err := contactByRef(tx, r.PathValue("id"))
 		if err != nil {
 			return nil, storage.Rest{}, err
 		}
-		var all []*automations.Segment
-		for _, id := range c.Segments {
-			segment, err := tx.Segment(id)
-			if err != nil {
-				return nil, storage.Rest{}, err
-			}
-			all = append(all, segment)
-		}
-		return all, storage.Rest{}, nil
+		return tx.SegmentsOf(c, page)
 	}, renderSegment)
 }
 

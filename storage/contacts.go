@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -157,6 +158,28 @@ func (tx *Tx) moveSegments(contact automations.ID, was, now []automations.ID) er
 // Segments lists segments.
 func (tx *Tx) Segments(page Page) ([]*automations.Segment, Rest, error) {
 	return list[automations.Segment](tx, segmentsBucket, nil, page, nil)
+}
+
+// SegmentsOf lists the segments of a contact.
+func (tx *Tx) SegmentsOf(c *automations.Contact, page Page) (rows []*automations.Segment, rest Rest, err error) {
+	ids := slices.DeleteFunc(slices.Clone(c.Segments), func(id automations.ID) bool {
+		return page.After != (automations.ID{}) && bytes.Compare(id[:], page.After[:]) >= 0 || bytes.Compare(id[:], page.Before[:]) <= 0
+	})
+	slices.SortFunc(ids, func(a, b automations.ID) int { return bytes.Compare(b[:], a[:]) })
+	if rest.More = len(ids) > page.Limit; rest.More {
+		if page.Before != (automations.ID{}) {
+			ids = ids[len(ids)-page.Limit:]
+		}
+		ids = ids[:page.Limit]
+	}
+	for _, id := range ids {
+		segment, err := tx.Segment(id)
+		if err != nil {
+			return nil, Rest{}, err
+		}
+		rows = append(rows, segment)
+	}
+	return rows, rest, nil
 }
 
 // DeleteSegment removes a segment and takes its contacts out of it;
