@@ -103,9 +103,13 @@ func (p *Problems) Include(prefix string, err error) {
 		p.add(e.Kind, e.Code, Detail{Path: JoinPath(prefix, e.Field), Message: e.Msg})
 		return
 	}
+	first := len(p.all) == 0
 	for _, d := range e.Details {
 		d.Path = JoinPath(prefix, d.Path)
 		p.add(e.Kind, e.Code, d)
+	}
+	if first {
+		p.first.Msg = e.Msg // it may say more than its first detail
 	}
 }
 
