@@ -19,7 +19,8 @@ type World struct {
 	Early   []*Delivery // kept for waits that were not reached, oldest first
 
 	SegmentExists func(ID) bool
-	AddressTaken  func(email string) bool // by another contact
+	AddressTaken  func(email string) bool                // by another contact
+	Declared      func(property string) *ContactProperty // nil when it is not
 	Suppressed    func(email string) bool
 }
 
@@ -248,10 +249,10 @@ func (a *advance) applyUpdate(u *ContactUpdateAction) (reason string) {
 		c.Email = email
 	}
 	if u.FirstName != nil {
-		c.FirstName = asText(u.FirstName.Resolve(a.scope))
+		c.FirstName = strings.TrimSpace(asText(u.FirstName.Resolve(a.scope)))
 	}
 	if u.LastName != nil {
-		c.LastName = asText(u.LastName.Resolve(a.scope))
+		c.LastName = strings.TrimSpace(asText(u.LastName.Resolve(a.scope)))
 	}
 	if u.Unsubscribed != nil {
 		raw := u.Unsubscribed.Resolve(a.scope)
@@ -259,8 +260,16 @@ func (a *advance) applyUpdate(u *ContactUpdateAction) (reason string) {
 			return "contact_update unsubscribed: the value is not true or false"
 		}
 	}
+	var p Problems
 	for name, v := range u.Properties {
-		c.SetProperty(name, v.Resolve(a.scope))
+		value := v.Resolve(a.scope)
+		c.SetProperty(name, value)
+		if declared := a.world.Declared(name); declared != nil && string(value) != "null" {
+			declared.Check(&p, "properties."+name, value)
+		}
+	}
+	if c.Check(&p); p.Err() != nil {
+		return "contact_update: " + p.Err().Error()
 	}
 	c.UpdatedAt = a.world.Now
 	*a.world.Contact = *c

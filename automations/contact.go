@@ -46,6 +46,30 @@ func (c *Contact) SetProperty(name string, value json.RawMessage) {
 	c.Properties[name] = value
 }
 
+// Limits of contacts.
+const (
+	maxPersonName    = 255 // characters
+	maxPropertyName  = 100 // bytes
+	maxPropertyBytes = 4 << 10
+	maxProperties    = 200
+)
+
+// Check notes in p what of the contact's names and properties is too long, too
+// many, or would break the header of a mail.
+func (c *Contact) Check(p *Problems) {
+	CheckText(p, "first_name", c.FirstName, maxPersonName)
+	CheckText(p, "last_name", c.LastName, maxPersonName)
+	for name, value := range c.Properties {
+		if len(name) == 0 || len(name) > maxPropertyName || len(value) > maxPropertyBytes {
+			p.Add("", "properties", "a property has a name of 1 to %d bytes and a value of at most %d", maxPropertyName, maxPropertyBytes)
+			break
+		}
+	}
+	if len(c.Properties) > maxProperties {
+		p.Add("", "properties", "a contact may have %d properties", maxProperties)
+	}
+}
+
 // Segment is a named group of contacts.
 type Segment struct {
 	ID        ID        `json:"id"`

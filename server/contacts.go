@@ -12,14 +12,6 @@ import (
 	"github.com/opensend/opensend/storage"
 )
 
-// Limits of contacts.
-const (
-	maxPersonName    = 255
-	maxPropertyName  = 100
-	maxPropertyBytes = 4 << 10
-	maxProperties    = 200
-)
-
 // wireContact is a contact.
 type wireContact struct {
 	Object       string           `json:"object"`
@@ -62,32 +54,19 @@ func readContact(f automations.Fields, p *automations.Problems, c *automations.C
 	}{{&c.FirstName, []string{"first_name", "firstName"}}, {&c.LastName, []string{"last_name", "lastName"}}} {
 		if f.Sent(name.keys[0]) || f.Sent(name.keys[1]) {
 			*name.into = strings.TrimSpace(f.String(p, name.keys...))
-			automations.CheckText(p, name.keys[0], *name.into, maxPersonName)
 		}
 	}
 	if b := f.Bool(p, "unsubscribed"); b != nil {
 		c.Unsubscribed = *b
 	}
-	readProperties(f, p, c)
-}
-
-func readProperties(f automations.Fields, p *automations.Problems, c *automations.Contact) {
-	raw := f.Object(p, "properties")
-	if raw == nil {
-		return
-	}
-	properties, err := automations.ObjectFields(raw)
-	p.Include("properties", err)
-	for name, value := range properties {
-		if len(name) == 0 || len(name) > maxPropertyName || len(value) > maxPropertyBytes {
-			p.Add("", "properties", "a property has a name of 1 to %d bytes and a value of at most %d", maxPropertyName, maxPropertyBytes)
-			return
+	if raw := f.Object(p, "properties"); raw != nil {
+		properties, err := automations.ObjectFields(raw)
+		p.Include("properties", err)
+		for name, value := range properties {
+			c.SetProperty(name, value)
 		}
-		c.SetProperty(name, value)
 	}
-	if len(c.Properties) > maxProperties {
-		p.Add("", "properties", "a contact may have %d properties", maxProperties)
-	}
+	c.Check(p)
 }
 
 func (s *Server) createContact(r *request) (answer, error) {
@@ -113,7 +92,7 @@ func (s *Server) createContact(r *request) (answer, error) {
 				return orNotFound(err, "segment", id.String())
 			}
 		}
-		if err := checkProperties(tx, c); err != nil {
+		if err := checkProperties(tx, f); err != nil {
 			return err
 		}
 		if err := chooseTopics(tx, c, choices); err != nil {
@@ -248,7 +227,7 @@ func (s *Server) updateContact(r *request) (answer, error) {
 		if err := p.Err(); err != nil {
 			return err
 		}
-		if err := checkProperties(tx, c); err != nil {
+		if err := checkProperties(tx, f); err != nil {
 			return err
 		}
 		c.UpdatedAt = r.now

@@ -68,6 +68,31 @@ func TestRunThroughEveryStepType(t *testing.T) {
 	})
 }
 
+// What a step writes into a contact is held to the rules that the API has.
+func TestContactUpdateKeepsTheRules(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.do(http.MethodPost, "/contacts", `{"email":"ada@example.com","properties":{"seats":"many"}}`).want(201)
+		r.do(http.MethodPost, "/contact-properties", `{"key":"seats","type":"number"}`).want(201)
+		r.do(http.MethodPatch, "/contacts/ada@example.com", `{"last_name":"L"}`).want(200) // its seats are older than the declaration
+		id := r.automation("update", `[{"key":"t","type":"trigger","config":{"event_name":"x"}},
+			{"key":"u","type":"contact_update","config":{"fields":{"first_name":{"var":"event.name"}},"properties":{"seats":{"var":"event.seats"},"note":{"var":"event.note"}}}}]`, "")
+		for payload, reason := range map[string]string{
+			`{"name":"a\r\nBcc: x","seats":1}`:                          "first_name has control characters",
+			`{"name":"` + strings.Repeat("n", 256) + `"}`:               "first_name may have 255 characters",
+			`{"name":"Ada","seats":"2"}`:                                "properties.seats must be a number",
+			`{"name":"Ada","note":"` + strings.Repeat("n", 5000) + `"}`: "a value of at most 4096",
+		} {
+			a := r.run(id, r.post("x", "ada@example.com", payload)).has("status", "failed").has("failed_step_key", "u")
+			if !strings.HasPrefix(a.text("failure_reason"), "contact_update: ") || !strings.Contains(a.text("failure_reason"), reason) {
+				t.Errorf("%.60s: %s", payload, a.text("failure_reason"))
+			}
+		}
+		r.do(http.MethodGet, "/contacts/ada@example.com", "").has("first_name", nil).has("properties.seats", "many")
+		r.run(id, r.post("x", "ada@example.com", `{"name":" Ada ","seats":2}`)).has("status", "completed")
+		r.do(http.MethodGet, "/contacts/ada@example.com", "").has("first_name", "Ada").has("properties.seats", 2).has("properties.note", nil)
+	})
+}
+
 const waiting = `[{"key":"t","type":"trigger","config":{"event_name":"start"}},
 	{"key":"d","type":"delay","config":{"duration":"10 minutes"}},
 	{"key":"w","type":"wait_for_event","config":{"event_name":"go","timeout":"1 hour"}},

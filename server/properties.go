@@ -110,18 +110,23 @@ func (s *Server) deleteContactProperty(r *request) (answer, error) {
 	return ok(deleted{"contact_property", id, true})
 }
 
-// checkProperties holds a contact's properties against their declarations.
-func checkProperties(tx *storage.Tx, c *automations.Contact) error {
+// checkProperties holds the properties that were sent against their
+// declarations. Those that a contact had before its declaration stay.
+func checkProperties(tx *storage.Tx, f automations.Fields) error {
+	sent, err := automations.ObjectFields(f.Raw("properties"))
+	if err != nil {
+		return nil // none
+	}
 	var p automations.Problems
-	for _, key := range slices.Sorted(maps.Keys(c.Properties)) {
+	for _, key := range slices.Sorted(maps.Keys(sent)) {
 		declared, err := tx.ContactPropertyByKey(key)
-		if errors.Is(err, storage.ErrNotFound) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+		case err != nil:
 			return err
+		case sent.Has(key):
+			declared.Check(&p, "properties."+key, sent[key])
 		}
-		declared.Check(&p, "properties."+key, c.Properties[key])
 	}
 	return p.Err()
 }

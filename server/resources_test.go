@@ -35,6 +35,9 @@ func TestEventTypes(t *testing.T) {
 		for _, bad := range []string{`{"type":"sting"}`, `{"$ref":"http://example.com/x"}`, `{"$ref":"file:///etc/passwd"}`, `{"pattern":"("}`, `7`, `{"allOf":[{"$ref":"#"},{"$ref":"#"}]}`} {
 			r.do(http.MethodPost, "/events", `{"name":"bad","schema":`+bad+`}`).want(422).has("code", "event_schema_invalid")
 		}
+		if a := r.do(http.MethodPost, "/events", `{"name":"bad","schema":{"type":"sting"}}`).want(422); !strings.HasPrefix(a.text("message"), "schema.type: ") {
+			t.Errorf("the message does not say where: %s", a.raw)
+		}
 		r.do(http.MethodGet, "/events", "").has("data.0.name", "renamed").has("data.1", nil)
 		r.do(http.MethodDelete, "/events/renamed", "").want(200).has("object", "event").has("deleted", true)
 		r.do(http.MethodGet, "/events/"+id, "").want(404).has("code", "event_not_found")
@@ -387,9 +390,18 @@ func TestAudiencesAreSegments(t *testing.T) {
 			r.do(method, "/audiences/"+audience+"/contacts/a@example.com", `{"first_name":"No"}`).want(404).has("code", code)
 		}
 	}
+	third := r.do(http.MethodPost, "/segments", `{"name":"Third"}`).want(201).text("id")
+	for _, segment := range []string{third, other} { // the order in which they are joined does not matter
+		r.do(http.MethodPost, "/contacts/"+contact+"/segments/"+segment, "").want(200)
+	}
+	list := "/contacts/" + contact + "/segments"
+	r.do(http.MethodGet, list, "").has("data.0.id", third).has("data.1.id", other).has("data.2.id", id).has("has_more", false)
+	r.do(http.MethodGet, list+"?limit=2", "").has("data.1.id", other).has("data.2", nil).has("has_more", true)
+	r.do(http.MethodGet, list+"?limit=2&after="+other, "").has("data.0.id", id).has("data.1", nil).has("has_more", false)
+	r.do(http.MethodGet, list+"?limit=1&before="+id, "").has("data.0.id", other).has("data.1", nil).has("has_more", true)
 	r.do(http.MethodDelete, "/audiences/"+id, "").want(200).has("deleted", true)
 	r.do(http.MethodGet, "/audiences/"+id, "").want(404)
-	r.do(http.MethodGet, "/contacts/"+contact, "").want(200).has("segments.0", nil)
+	r.do(http.MethodGet, "/contacts/"+contact, "").want(200).has("segments.0", third).has("segments.2", nil)
 }
 
 func TestRenameAPIKey(t *testing.T) {

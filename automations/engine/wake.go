@@ -124,6 +124,13 @@ func (t *turn) load() (err error) {
 		SegmentExists: func(id automations.ID) bool { _, err := t.tx.Segment(id); return err == nil },
 		Suppressed:    t.tx.Suppressed,
 		AddressTaken:  func(email string) bool { _, err := t.tx.ContactID(email); return err == nil },
+		Declared: func(property string) *automations.ContactProperty {
+			declared, err := t.tx.ContactPropertyByKey(property)
+			if err != nil {
+				return nil
+			}
+			return declared
+		},
 	}
 	if t.world.Trigger, err = t.tx.Delivery(t.row.TriggerEventID); err != nil {
 		return fmt.Errorf("the event that started it: %w", err)
