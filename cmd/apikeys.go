@@ -75,16 +75,6 @@ Permissions: full_access, sending_access (the mail routes), events_access
 	return cmd
 }
 
-// call connects, makes one request and disconnects.
-func (a *app) call(method, path string, in, out any) error {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	return c.call(method, path, in, out)
-}
-
 func newAPIKeysList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -92,7 +82,7 @@ func newAPIKeysList(a *app) *cobra.Command {
 		Example: "  opensend apikeys list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			keys, err := a.allKeys()
+			keys, err := listAll(a, "/api-keys", func(k apiKey) string { return k.ID })
 			if err != nil {
 				return err
 			}
@@ -113,30 +103,6 @@ func newAPIKeysList(a *app) *cobra.Command {
 	}
 	a.jsonFlag(cmd)
 	return cmd
-}
-
-// allKeys reads every page of the list.
-func (a *app) allKeys() ([]apiKey, error) {
-	c, err := a.connect()
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	keys := []apiKey{}
-	for path := "/api-keys?limit=100"; ; {
-		var page struct {
-			Data    []apiKey `json:"data"`
-			HasMore bool     `json:"has_more"`
-		}
-		if err := c.call(http.MethodGet, path, nil, &page); err != nil {
-			return nil, err
-		}
-		keys = append(keys, page.Data...)
-		if !page.HasMore || len(page.Data) == 0 {
-			return keys, nil
-		}
-		path = "/api-keys?limit=100&after=" + page.Data[len(page.Data)-1].ID
-	}
 }
 
 func orNever(t *time.Time) string {

@@ -58,7 +58,7 @@ func openClient(cfg Config) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{DB: db, AllowPrivate: networks})
+	e, err := engine.New(engine.Config{DB: db, BaseURL: cfg.BaseURL, From: cfg.Mail.From, AllowPrivate: networks})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -158,4 +158,38 @@ func (c *client) call(method, path string, in, out any) error {
 		return refusal(resp, raw)
 	}
 	return json.Unmarshal(raw, out)
+}
+
+// call connects, makes one request and disconnects.
+func (a *app) call(method, path string, in, out any) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.call(method, path, in, out)
+}
+
+// listAll reads every page of a list; id is what pages go on after.
+func listAll[T any](a *app, path string, id func(T) string) ([]T, error) {
+	c, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	all := []T{}
+	for query := "?limit=100"; ; {
+		var page struct {
+			Data    []T  `json:"data"`
+			HasMore bool `json:"has_more"`
+		}
+		if err := c.call(http.MethodGet, path+query, nil, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Data...)
+		if !page.HasMore || len(page.Data) == 0 {
+			return all, nil
+		}
+		query = "?limit=100&after=" + id(page.Data[len(page.Data)-1])
+	}
 }
