@@ -153,7 +153,7 @@ func checkEmailAction(p *Problems, s *SendEmailAction) {
 func CheckMailbox(p *Problems, path, text string) {
 	a, err := mail.ParseAddress(text)
 	if err == nil {
-		_, err = NormalizeEmail(a.Addr)
+		_, err = NormalizeMailbox(a.Addr)
 	}
 	if err != nil {
 		p.Add("", path, `%s must be an address such as "Ada <ada@example.com>"`, path)

@@ -2,8 +2,12 @@ package automations
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
-	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/opensend/opensend/automations/mail"
 )
 
 const (
@@ -15,7 +19,15 @@ const (
 // its domain in ASCII. It accepts one plain address and nothing cleverer: a
 // dot-atom of at most 64 bytes, "@", and a domain name with at least one dot;
 // no quotes, comments, literals or display names.
-func NormalizeEmail(s string) (string, error) {
+func NormalizeEmail(s string) (string, error) { return normalize(s, false) }
+
+// NormalizeMailbox is NormalizeEmail for mail that has nothing to do with a
+// contact: before the @ it also takes letters and digits of other scripts, in
+// Unicode's composed form. A contact cannot have such an address: two that
+// look alike would be two people.
+func NormalizeMailbox(s string) (string, error) { return normalize(s, true) }
+
+func normalize(s string, anyScript bool) (string, error) {
 	sent := strings.TrimSpace(s)
 	text := strings.ToLower(sent)
 	refused := func(why string) (string, error) {
@@ -28,19 +40,16 @@ func NormalizeEmail(s string) (string, error) {
 	if at < 0 {
 		return refused("it has no @")
 	}
-	local, domain := text[:at], text[at+1:]
+	local, domain := norm.NFC.String(text[:at]), text[at+1:]
 	// What was sent is looked at: some foreign letters have an ASCII lower case.
-	if !isASCII(sent[:strings.LastIndexByte(sent, '@')]) || !isDotAtom(local) {
+	foreign := strings.ContainsFunc(sent[:strings.LastIndexByte(sent, '@')], func(r rune) bool {
+		return r >= utf8.RuneSelf && (!anyScript || unicode.ToLower(r) < utf8.RuneSelf || !unicode.In(r, unicode.L, unicode.M, unicode.N))
+	})
+	if foreign || !isDotAtom(local) {
 		return refused("the part before the @ may have letters, digits, single dots and !#$%&'*+-/=?^_`{|}~, 64 at most")
 	}
-	if !isASCII(domain) {
-		ascii, err := idna.Lookup.ToASCII(domain)
-		if err != nil {
-			return refused("its domain is not a valid name")
-		}
-		domain = strings.ToLower(ascii)
-	}
-	if !isDomain(domain) {
+	domain, err := mail.ASCIIDomain(domain)
+	if err != nil || !isDomain(domain) {
 		return refused("its domain must be a name such as example.com")
 	}
 	if len(local)+1+len(domain) > maxAddress {
@@ -49,12 +58,13 @@ func NormalizeEmail(s string) (string, error) {
 	return local + "@" + domain, nil
 }
 
+// isDotAtom looks at ASCII alone.
 func isDotAtom(s string) bool {
 	if len(s) == 0 || len(s) > maxLocal || strings.Contains(s, "..") || s[0] == '.' || s[len(s)-1] == '.' {
 		return false
 	}
 	for _, c := range []byte(s) {
-		if !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", rune(c)) {
+		if c < utf8.RuneSelf && !isAlnum(c) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", rune(c)) {
 			return false
 		}
 	}
@@ -82,12 +92,3 @@ func isDomain(s string) bool {
 }
 
 func isAlnum(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
-
-func isASCII(s string) bool {
-	for _, c := range []byte(s) {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
-}

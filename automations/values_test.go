@@ -62,6 +62,42 @@ func TestNormalizeEmail(t *testing.T) {
 	}
 }
 
+func TestNormalizeMailbox(t *testing.T) {
+	for text, want := range map[string]string{
+		"Ada@Example.COM": "ada@example.com", "JÖRG@Bücher.example": "jörg@xn--bcher-kva.example", "o\u0308@a.bc": "ö@a.bc", "用户@例子.广告": "用户@xn--fsqu00a.xn--4rr70v", "i\u0307@a.bc": "i\u0307@a.bc",
+	} {
+		if got, err := NormalizeMailbox(text); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"\u212a@b.cd", "\u0130@b.cd", "a\u00a0b@c.de", "a\u200bb@c.de", "\u202ea@b.cd", "😀@b.cd", "ä..b@c.de", ".ä@b.cd", "\xff@b.cd", "ä \"@b.cd", strings.Repeat("ä", 33) + "@b.cd", "ä@b", "\u037e@b.cd", "Ä <ä@b.cd>"} {
+		if got, err := NormalizeMailbox(text); err == nil {
+			t.Errorf("%q was taken as %q", text, got)
+		}
+	}
+}
+
+func FuzzNormalizeMailbox(f *testing.F) {
+	for _, s := range []string{"a@b.cd", "Ö@b.cd", "o\u0308@b.cd", "\u212a@b.cd", "ǅ@b.cd", "ẞ@münchen.de", "\u0344\u0345@b.cd"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := NormalizeMailbox(s)
+		if err != nil {
+			return
+		}
+		if again, err := NormalizeMailbox(got); err != nil || again != got {
+			t.Fatalf("%q became %q and then %q, %v", s, got, again, err)
+		}
+		if a, err := mail.ParseAddress(got); err != nil || a.Address != got {
+			t.Fatalf("%q is not an address to net/mail: %v", got, err)
+		}
+		if identity, err := NormalizeEmail(s); err == nil && identity != got {
+			t.Fatalf("%q is %q and %q", s, identity, got)
+		}
+	})
+}
+
 func FuzzNormalizeEmail(f *testing.F) {
 	for _, s := range []string{"a@b.cd", " A@B.CD ", "a@münchen.de", "\"a\"@b.cd", "a@b.cd\r\n", "\u212a@b.cd", "a@xn--a.de"} {
 		f.Add(s)

@@ -281,7 +281,11 @@ func (c *Config) dkimKeys() (keys []mail.DKIMKey, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: key_file %s: %w", at, k.KeyFile, err)
 		}
-		keys = append(keys, mail.DKIMKey{Domain: strings.ToLower(k.Domain), Selector: k.Selector, Key: key})
+		domain, err := mail.ASCIIDomain(strings.ToLower(k.Domain))
+		if err != nil {
+			return nil, fmt.Errorf("%s: domain: %w", at, err)
+		}
+		keys = append(keys, mail.DKIMKey{Domain: domain, Selector: k.Selector, Key: key})
 	}
 	return keys, nil
 }

@@ -48,6 +48,10 @@ everywhere yet: use it beside an rsa key, not instead of it.`,
 			if domain == "" || out == "" {
 				return usage(cmd, "name the domain and the file: --domain DOMAIN --out FILE")
 			}
+			domain, err := mail.ASCIIDomain(strings.ToLower(domain))
+			if err != nil {
+				return usage(cmd, "--domain: %w", err)
+			}
 			text, key, err := mail.NewDKIMKey(kind)
 			if err != nil {
 				return usage(cmd, "%w", err)
@@ -55,7 +59,7 @@ everywhere yet: use it beside an rsa key, not instead of it.`,
 			if err := writeNewFile(out, text); err != nil {
 				return err
 			}
-			record, err := recordOf(mail.DKIMKey{Domain: strings.ToLower(domain), Selector: selector, Key: key})
+			record, err := recordOf(mail.DKIMKey{Domain: domain, Selector: selector, Key: key})
 			if err != nil {
 				return err
 			}
@@ -63,7 +67,7 @@ everywhere yet: use it beside an rsa key, not instead of it.`,
 				return a.printJSON(record)
 			}
 			_, err = fmt.Fprintf(a.stdout, "The key is in %s.\n\nPublish this DNS record:\n\n%s. IN TXT %s\n\nand put this into config.yaml:\n\nmail:\n  dkim:\n    - {domain: %s, selector: %s, key_file: %s}\n",
-				out, record.Name, zoneText(record.Text), strings.ToLower(domain), selector, out)
+				out, record.Name, zoneText(record.Text), domain, selector, out)
 			return err
 		},
 	}

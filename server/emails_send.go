@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
@@ -24,6 +25,7 @@ const (
 	maxTags        = 50
 	maxTagLength   = 256
 	maxAttachments = 50
+	maxFilename    = 255 // bytes; encoded it must fit into one line
 	maxSchedule    = 30 * 24 * time.Hour
 )
 
@@ -145,8 +147,8 @@ func readEmailRequest(f automations.Fields, now time.Time) (*engine.EmailRequest
 		p.Include("from", err)
 		m.From = from
 	}
-	if strings.ContainsAny(m.Subject, "\r\n\x00") {
-		p.Add("", "subject", "subject must be one line")
+	if strings.ContainsAny(m.Subject, "\r\n\x00") || utf8.RuneCountInString(m.Subject) > automations.MaxSubject {
+		p.Add("", "subject", "subject must be one line of at most %d characters", automations.MaxSubject)
 	}
 	if id := f.String(&p, "topic_id", "topicId"); id != "" {
 		var ok bool
@@ -204,10 +206,10 @@ func readAddresses(f automations.Fields, p *automations.Problems, most int, name
 // with its identity.
 func readAddress(text string) (string, error) {
 	a, err := mail.ParseAddress(strings.TrimSpace(text))
-	if err != nil { // it may have a domain in other letters
-		a.Addr = text
+	if err != nil {
+		a.Addr = text // for the error to say what is wrong with it
 	}
-	a.Addr, err = automations.NormalizeEmail(a.Addr)
+	a.Addr, err = automations.NormalizeMailbox(a.Addr)
 	return a.String(), err
 }
 
@@ -283,6 +285,11 @@ func readAttachments(f automations.Fields, p *automations.Problems) (files []mai
 		}
 		if file.Filename == "" {
 			q.Missing("", "filename")
+		}
+		for _, part := range []struct{ name, text string }{{"filename", file.Filename}, {"content_id", file.ContentID}} {
+			if len(part.text) > maxFilename {
+				q.Add("", part.name, "%s may have %d bytes", part.name, maxFilename)
+			}
 		}
 		if strings.ContainsFunc(file.ContentID, func(r rune) bool { return r <= ' ' || r > '~' || r == '<' || r == '>' }) {
 			q.Add("", "content_id", "content_id must have ASCII characters without spaces, < and >")

@@ -205,3 +205,28 @@ func TestQuotas(t *testing.T) {
 		r.do(http.MethodPost, "/emails", plainMail).want(200)
 	})
 }
+
+// Addresses of mail may be in any letters; those of contacts may not, except
+// for their domain.
+func TestAddressesInAnyLetters(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		id := r.do(http.MethodPost, "/emails", `{"from":"Zoë <Zoë@Bücher.example>","to":"JO\u0308RG@例え.jp","reply_to":"用户@例子.example","subject":"Größe","text":"x"}`).want(200).text("id")
+		synctest.Wait()
+		r.do(http.MethodGet, "/emails/"+id, "").has("to.0", "jörg@xn--r8jz45g.jp").has("from", `=?utf-8?q?Zo=C3=AB?= <Zoë@xn--bcher-kva.example>`).has("reply_to.0", "用户@xn--fsqu00a.example").has("status", "captured")
+		r.do(http.MethodPost, "/suppressions", `{"email":"Jörg@例え.jp"}`).want(201)
+		id = r.do(http.MethodPost, "/emails", `{"from":"a@example.com","to":"jörg@xn--r8jz45g.jp","subject":"x","text":"x"}`).want(200).text("id")
+		synctest.Wait()
+		r.do(http.MethodGet, "/emails/"+id, "").has("status", "suppressed")
+		r.do(http.MethodGet, "/suppressions/j%C3%B6rg@xn--r8jz45g.jp", "").want(200)
+
+		r.do(http.MethodPost, "/contacts", `{"email":"jörg@example.com"}`).want(422).has("code", "email_invalid")
+		r.do(http.MethodPost, "/events/send", `{"event":"x","email":"jörg@example.com"}`).want(422)
+		r.do(http.MethodPost, "/contacts", `{"email":"jorg@Bücher.example"}`).want(201)
+		r.do(http.MethodGet, "/contacts/jorg@b%C3%BCcher.example", "").want(200).has("email", "jorg@xn--bcher-kva.example")
+		for _, to := range []string{"a b@c.de", "a\u00a0b@c.de", "😀@c.de", "a@[127.0.0.1]", "a@c.de\r\nBcc: x@y.zz", "a@b.cd, c@d.ef", "\u212a@c.de"} {
+			r.do(http.MethodPost, "/emails", `{"from":"a@example.com","to":`+string(encode(to))+`,"subject":"x","text":"x"}`).want(422)
+		}
+		r.do(http.MethodPost, "/emails", `{"from":"a@example.com","to":"b@example.com","subject":"`+strings.Repeat("x", 999)+`","text":"x"}`).want(422).has("details.0.path", "subject")
+		r.do(http.MethodPost, "/emails", `{"from":"a@example.com","to":"b@example.com","subject":"x","text":"x","attachments":[{"filename":"`+strings.Repeat("x", 256)+`","content":"aGk="}]}`).want(422).has("details.0.path", "attachments[0].filename")
+	})
+}

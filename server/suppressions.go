@@ -42,7 +42,7 @@ func (s *Server) createSuppression(r *request) (answer, error) {
 	if !f.Has("email") {
 		p.Missing("", "email")
 	}
-	email, err := automations.NormalizeEmail(f.String(&p, "email"))
+	email, err := automations.NormalizeMailbox(f.String(&p, "email"))
 	p.Include("email", err)
 	sent := newSuppression(r, email)
 	if origin := readWord(f, &p, automations.SuppressionOrigins(), "origin"); origin != "" {
@@ -137,7 +137,7 @@ func readSuppressionBatch(r *request, known ...string) (emails []string, ids []a
 		p.Add("", "emails", "name 1 to %d addresses; this request names %d", maxSuppressions, n)
 	}
 	for i, text := range given {
-		email, err := automations.NormalizeEmail(text)
+		email, err := automations.NormalizeMailbox(text)
 		p.Include(fmt.Sprintf("emails[%d]", i), err)
 		emails = append(emails, email)
 	}
@@ -169,7 +169,7 @@ func suppressionByRef(tx *storage.Tx, ref string) (s *automations.Suppression, e
 		s, err = tx.Suppression(id)
 		return s, orNotFound(err, "suppression", ref)
 	}
-	email, err := automations.NormalizeEmail(ref)
+	email, err := automations.NormalizeMailbox(ref)
 	if err != nil {
 		return nil, notFound("suppression", ref)
 	}

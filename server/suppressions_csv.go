@@ -133,7 +133,7 @@ func readSuppressionCSV(r *request, result *wireSuppressionImport) (suppressions
 			leaveOut(line, "the row has no email")
 			continue
 		}
-		email, err := automations.NormalizeEmail(row[emailAt])
+		email, err := automations.NormalizeMailbox(row[emailAt])
 		if err != nil {
 			leaveOut(line, err.Error())
 			continue

@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/base64"
 	"errors"
-	"strings"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/mail"
@@ -29,7 +28,7 @@ func unsubscribeHeaders(link string) []mail.Header {
 func automatic(run *automations.Run, step string, from mail.Address) []mail.Header {
 	return []mail.Header{
 		{Name: "Auto-Submitted", Value: "auto-generated"},
-		{Name: "Feedback-ID", Value: strings.ReplaceAll(step, ":", "-") + ":" + run.WorkflowID.String() + ":automation:" + from.Domain()},
+		{Name: "Feedback-ID", Value: mail.FeedbackID(from.Domain(), step, run.WorkflowID.String(), "automation")},
 	}
 }
 

@@ -79,18 +79,34 @@ func (p part) write(create func(textproto.MIMEHeader) (io.Writer, error)) error 
 	return parts.Close()
 }
 
+// textPart holds text with CRLF line ends, whatever line ends it had, in the
+// encoding that is shorter for it.
 func textPart(kind, text string) part {
-	return part{
+	text = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(text)
+	p := part{
 		header:  textproto.MIMEHeader{"Content-Type": {kind + "; charset=utf-8"}, "Content-Transfer-Encoding": {"quoted-printable"}},
 		content: func(w io.Writer) error { return quoted(w, text) },
 	}
+	if escaped(text)*6 > len(text) {
+		p.header.Set("Content-Transfer-Encoding", "base64")
+		p.content = func(w io.Writer) error { return inBase64(w, []byte(text)) }
+	}
+	return p
 }
 
-// quoted writes text as quoted-printable with CRLF line ends, whatever line
-// ends it has.
+// escaped counts the bytes that take three as quoted-printable.
+func escaped(text string) (n int) {
+	for i := range len(text) {
+		if c := text[i]; c > '~' || c == '=' || c < ' ' && c != '\t' && c != '\r' && c != '\n' {
+			n++
+		}
+	}
+	return n
+}
+
+// quoted writes text, which has CRLF line ends, as quoted-printable.
 func quoted(w io.Writer, text string) error {
 	q := quotedprintable.NewWriter(w)
-	text = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(text)
 	if _, err := io.WriteString(q, text); err != nil {
 		return err
 	}
@@ -113,12 +129,22 @@ func (a Attachment) part() part {
 	header := textproto.MIMEHeader{
 		"Content-Type":              {kind},
 		"Content-Transfer-Encoding": {"base64"},
-		"Content-Disposition":       {mime.FormatMediaType(disposition, map[string]string{"filename": a.Filename})},
+		"Content-Disposition":       {disposition + "; " + filenameParameter(a.Filename)},
 	}
 	if a.ContentID != "" {
 		header["Content-Id"] = []string{"<" + a.ContentID + ">"}
 	}
 	return part{header: header, content: func(w io.Writer) error { return inBase64(w, a.Content) }}
+}
+
+// filenameParameter spells the name of a file as RFC 2231 says where it does
+// not mean itself in a header.
+func filenameParameter(name string) string {
+	if isPlain(name) {
+		return `filename="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+	}
+	escaped := strings.NewReplacer("_", "%20", "=", "%", "*", "%2A").Replace(quotedWord(name))
+	return "filename*=utf-8''" + escaped
 }
 
 const base64Line = 76

@@ -67,7 +67,7 @@ var hostile = []string{
 func TestValuesNeverBecomeMarkup(t *testing.T) {
 	refused := 0
 	for _, template := range []string{
-		"{{x}}", "<p>{{x}}</p>", "a {{x}} b {{{x|y}}}", `<a href="{{x}}">{{x}}</a>`, `<a href='{{x}}' class="b">t</a>`, `<a href = "a{{x}}b{{x}}" id=q>`, `<img alt="{{x}}"/>`, "<!-- {{x}} -->", "<!--{{x}}-->",
+		"{{x}}", "<p>{{x}}</p>", "a {{x}} b {{{x|y}}}", `<a href="{{x}}">{{x}}</a>`, `<a href='{{x}}' class="b">t</a>`, `<a href = "a{{x}}b{{x}}" id=q>`, `<img alt="{{x}}"/>`, "<!-- {{x}} -->", "<!--{{x}}-->", "<!--a{{x}}> <b> --><p>", "<!-- {{x}}-> <b> --><p>", "<!--{{x}}!> <b> --><p>",
 		"<!--[if mso]><td width=\"{{x}}\">{{x}}</td><![endif]-->", "<!-{{x}}-->", "<title>{{x}}</title><p>", "<style>a{color:{{x}}}</style><p>", "<textarea>{{x}}</textarea>", "<TITLE>{{x}}</tItLe ><b>", "<xmp>{{x}}</xmp>",
 		"a < {{x}} > b", "1 <2 {{x}}", "<p>&{{x}};</p>", "<p>&#{{x}}</p>", "<!doctype html><p>{{x}}", "<!DOCTYPE {{x}}><p>", "<?php {{x}} ?><b>", "</ {{x}}><b>", "<!-- a --!>{{x}}<b>", "<!-->{{x}}<b>", "<!--->{{x}}<b>",
 		"<a b='>'>{{x}}", `<a b=">" c>{{x}}`, "<a b=c>{{x}}", "<a b = c d>{{x}}", "<a / b/>{{x}}", "<a =b>{{x}}", "<a b=>{{x}}", "<svg><title>{{x}}</title></svg>", "<noscript>{{x}}</noscript>", "<style></sty{{x}}", "<style>< {{x}}</style><b>", "<title></titles>{{x}}</title><b>",

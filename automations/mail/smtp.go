@@ -52,6 +52,14 @@ type Envelope struct {
 	Mark func(Stage)
 }
 
+// international reports whether the mail needs a server that takes addresses
+// in any letters (RFC 6531): one of them is in the envelope or the header. The
+// rest of a Message is ASCII, however it is written.
+func (e *Envelope) international() bool {
+	header, _, _ := bytes.Cut(e.Message, []byte("\r\n\r\n"))
+	return !isASCII(header) || !isASCII(e.From) || slices.ContainsFunc(e.To, func(to string) bool { return !isASCII(to) })
+}
+
 // Stage is how far a transaction has come.
 type Stage byte
 
@@ -226,7 +234,11 @@ func (s *SMTP) local() bool {
 // transfer is one mail transaction. Up to the final dot nothing has been
 // taken; from then on only the server's reply tells.
 func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
-	if err := client.Mail(e.From, &smtp.MailOptions{Size: int64(len(e.Message))}); err != nil {
+	options := &smtp.MailOptions{Size: int64(len(e.Message)), UTF8: e.international()}
+	if offered, _ := client.Extension("SMTPUTF8"); options.UTF8 && !offered {
+		return Reply{}, &SendError{Class: Permanent, Text: "an address of the mail has letters beyond ASCII before its @, and the mail server does not take such: it offers no SMTPUTF8. Use another address, or another server"}
+	}
+	if err := client.Mail(e.From, options); err != nil {
 		return Reply{}, failure("MAIL FROM", err)
 	}
 	refused, err := recipients(client, e.To)

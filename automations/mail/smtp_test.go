@@ -29,6 +29,7 @@ type testServer struct {
 	messages []string
 	users    []string // who signed in, and how
 	auth     []string // mechanisms offered
+	utf8     bool     // SMTPUTF8 is offered
 	sessions int
 }
 
@@ -108,7 +109,7 @@ func (s *testServer) serve(t *testing.T, policy TLSPolicy) *SMTP {
 	t.Helper()
 	config, roots := certificate(t)
 	server := smtp.NewServer(s)
-	server.Domain, server.AllowInsecureAuth = "test", policy == NoTLS
+	server.Domain, server.AllowInsecureAuth, server.EnableSMTPUTF8 = "test", policy == NoTLS, s.utf8
 	if policy == StartTLS {
 		server.TLSConfig = config
 	}
