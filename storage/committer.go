@@ -117,7 +117,7 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	if err != nil {
 		return fail(err)
 	}
-	tx := &Tx{bolt: btx, db: db}
+	tx := &Tx{bolt: btx, db: db, listeners: db.listeners}
 	for i, u := range batch {
 		before := tx.writes
 		if u.err = run(u.fn, tx); u.err != nil && tx.writes != before {
@@ -136,7 +136,7 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	if err := btx.Commit(); err != nil {
 		return fail(err)
 	}
-	if tx.noticed {
+	if db.listeners = tx.listeners; tx.noticed {
 		select {
 		case db.webhookKick <- struct{}{}:
 		default: // a token that is there already is enough

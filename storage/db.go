@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,7 +50,7 @@ type DB struct {
 	secret        []byte
 	updates       chan *update
 	committerDone chan struct{}
-	listeners     atomic.Pointer[listeners] // who is told what; belongs to its mark
+	listeners     listeners // who is told what by the last commit; the committer's own
 	webhookKick   chan struct{}
 
 	closing sync.RWMutex
@@ -229,7 +228,6 @@ func initialize(path string) error {
 			tx.put(metaBucket, []byte("secret"), secret),
 			tx.newMark(definitionsMark),
 			tx.newMark(keysMark),
-			tx.newMark(webhooksMark),
 		)
 	})
 	if err != nil {

@@ -22,7 +22,6 @@
 //	                  "secret"       32 random bytes: key of the dedup HMAC
 //	                  "definitions"  16 random bytes, new whenever a workflow, event type or template changes
 //	                  "keys"         16 random bytes, new whenever an API key is created or revoked
-//	                  "webhooks"     16 random bytes, new whenever another webhook is to be told something
 //	                  "place"        where the file was served from, or when it was made as a backup: see [DB.Claim]
 //	                  "held"         Held; only while nothing moves because the file is a copy
 //	                  "backup"       Backup, the last one

@@ -25,8 +25,8 @@ type Tx struct {
 	writes  int                // puts and deletes so far
 	counts  map[runCount]int64 // changes of run_counts not yet written
 
-	listeners *listeners // who is told what; nil until it is asked for
-	noticed   bool       // a delivery to a webhook was queued
+	listeners listeners // who is told what; nil until it is asked for, and after a change
+	noticed   bool      // a delivery to a webhook was queued
 }
 
 func (tx *Tx) bucket(b bucket) *bolt.Bucket {
@@ -128,7 +128,6 @@ func (tx *Tx) each(b bucket, prefix []byte, visit func(key []byte) bool) {
 const (
 	definitionsMark = "definitions"
 	keysMark        = "keys"
-	webhooksMark    = "webhooks"
 )
 
 // Definitions is a mark that is new whenever a workflow, an event type or a

@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,15 +22,7 @@ func (tx *Tx) Webhooks(page Page) ([]*automations.Webhook, Rest, error) {
 
 // SaveWebhook stores a new or changed webhook.
 func (tx *Tx) SaveWebhook(w *automations.Webhook) error {
-	was, err := tx.Webhook(w.ID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	if was == nil || was.Status != w.Status || !slices.Equal(was.Events, w.Events) {
-		if err := tx.listenersChanged(); err != nil {
-			return err
-		}
-	}
+	tx.listeners = nil
 	return tx.putRecord(webhooksBucket, w.ID[:], w)
 }
 
@@ -41,43 +32,25 @@ func (tx *Tx) DeleteWebhook(id automations.ID) error {
 	if _, err := tx.Webhook(id); err != nil {
 		return err
 	}
-	return errors.Join(tx.delete(webhooksBucket, id[:]), tx.listenersChanged())
-}
-
-// listeners are the webhooks to be told of each type. They belong to one mark
-// of the file.
-type listeners struct {
-	mark [16]byte
-	of   map[automations.NoticeType][]automations.ID
-}
-
-// listenersChanged must be called when another webhook is to be told something.
-func (tx *Tx) listenersChanged() error {
 	tx.listeners = nil
-	return tx.newMark(webhooksMark)
+	return tx.delete(webhooksBucket, id[:])
 }
+
+// listeners are the webhooks to be told of each type.
+type listeners map[automations.NoticeType][]automations.ID
 
 // listening names the webhooks to be told of a type, as this transaction sees
-// them. They are kept in memory: without webhooks one row is read in a
-// transaction, however much happens in it.
-func (tx *Tx) listening(kind automations.NoticeType) ([]automations.ID, error) {
+// them. They stay in memory from one transaction to the next until a webhook
+// changes: without webhooks nothing is read.
+func (tx *Tx) listening(kind automations.NoticeType) (ids []automations.ID, err error) {
 	if tx.listeners == nil {
-		mark, err := tx.mark(webhooksMark)
-		if err != nil {
-			return nil, err
-		}
-		if tx.listeners = tx.db.listeners.Load(); tx.listeners == nil || tx.listeners.mark != mark {
-			if tx.listeners, err = tx.readListeners(mark); err != nil {
-				return nil, err
-			}
-			tx.db.listeners.Store(tx.listeners)
-		}
+		tx.listeners, err = tx.readListeners()
 	}
-	return tx.listeners.of[kind], nil
+	return tx.listeners[kind], err
 }
 
-func (tx *Tx) readListeners(mark [16]byte) (l *listeners, err error) {
-	l = &listeners{mark: mark, of: map[automations.NoticeType][]automations.ID{}}
+func (tx *Tx) readListeners() (l listeners, err error) {
+	l = listeners{}
 	tx.each(webhooksBucket, nil, func(key []byte) bool {
 		var w *automations.Webhook
 		if w, err = tx.Webhook(automations.ID(key)); err != nil {
@@ -85,12 +58,15 @@ func (tx *Tx) readListeners(mark [16]byte) (l *listeners, err error) {
 		}
 		for _, kind := range w.Events {
 			if w.Wants(kind) {
-				l.of[kind] = append(l.of[kind], w.ID)
+				l[kind] = append(l[kind], w.ID)
 			}
 		}
 		return true
 	})
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // tell queues a notice for each webhook that wants its type. It is called where

@@ -1,22 +1,38 @@
 package engine
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/opensend/opensend/automations"
 )
 
 // BenchmarkAccept stores events that start a run each, from so many clients at
 // once. Read it beside BenchmarkBareBolt of the same run: the disk is shared.
-func BenchmarkAccept(b *testing.B) {
+func BenchmarkAccept(b *testing.B) { benchmarkAccept(b, func(*Engine) {}) }
+
+// BenchmarkAcceptTold is BenchmarkAccept with a webhook that is told of each
+// event, and does not answer in its course.
+func BenchmarkAcceptTold(b *testing.B) {
+	benchmarkAccept(b, func(e *Engine) {
+		e.outbound.dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+		e.webhook(b, "/", automations.EventReceivedNotice)
+	})
+}
+
+func benchmarkAccept(b *testing.B, prepare func(*Engine)) {
 	for _, clients := range []int{1, 8, 64, 256, 1024} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
 			e := newEngine(b, Config{})
+			prepare(e)
 			workflow(b, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"d","type":"delay","config":{"duration":"30 days"}}]`, "", nil)
 			e.start(b)
 			var n atomic.Int64
