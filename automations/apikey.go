@@ -27,7 +27,8 @@ type APIKey struct {
 	ID         ID         `json:"id"`
 	Name       string     `json:"name"`
 	Permission Permission `json:"permission"`
-	Hash       []byte     `json:"hash"` // SHA-256 of the token
+	Test       bool       `json:"test,omitempty"` // mail that it asks for is captured; see Event.Test
+	Hash       []byte     `json:"hash"`           // SHA-256 of the token
 	CreatedAt  time.Time  `json:"created_at"`
 	ExpiresAt  time.Time  `json:"expires_at,omitzero"`
 	LastUsedAt time.Time  `json:"last_used_at,omitzero"`

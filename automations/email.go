@@ -38,7 +38,9 @@ type Email struct {
 	Visit         int         `json:"visit,omitempty"` // of the step: (run, step, visit) has one mail
 	ContactID     ID          `json:"contact_id,omitzero"`
 	TemplateID    ID          `json:"template_id,omitzero"`
-	TopicID       ID          `json:"topic_id,omitzero"` // who has opted out of it gets nothing
+	TopicID       ID          `json:"topic_id,omitzero"`  // who has opted out of it gets nothing
+	Test          bool        `json:"test,omitempty"`     // asked for with a test key, or by a test run
+	Released      bool        `json:"released,omitempty"` // a person wants it sent although it is a test
 	From          string      `json:"from"`
 	To            []string    `json:"to"`
 	CC            []string    `json:"cc,omitempty"`
@@ -58,6 +60,10 @@ type Email struct {
 	SentAt        time.Time   `json:"sent_at,omitzero"`
 	UpdatedAt     time.Time   `json:"updated_at"`
 }
+
+// Captures reports whether the mail is to be kept also when other mail is
+// sent.
+func (e *Email) Captures() bool { return e.Test && !e.Released }
 
 // Settled is what became of one recipient of a mail with several.
 type Settled struct {

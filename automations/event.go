@@ -13,7 +13,11 @@ type Event struct {
 	Email      string          // as NormalizeEmail returns it
 	Payload    json.RawMessage // a compact JSON object, never nil
 	OccurredAt time.Time       // when the caller says it happened; zero when it does not say
-	Intake     Intake
+	// Test says that the event came with a test key: mail of the runs that it
+	// starts is captured, also when other mail is sent. Test and live events
+	// have nothing to do with each other's runs and deduplication windows.
+	Test   bool
+	Intake Intake
 }
 
 // Intake is how the door an event came through wants it treated.
@@ -34,6 +38,7 @@ type Delivery struct {
 	ContactID  ID              `json:"contact_id,omitzero"` // zero when nothing listened and the door makes no contact then
 	Email      string          `json:"email,omitempty"`     // empty once the contact is erased
 	Payload    json.RawMessage `json:"payload"`
+	Test       bool            `json:"test,omitempty"` // see Event
 	ReceivedAt time.Time       `json:"received_at"`
 	OccurredAt time.Time       `json:"occurred_at,omitzero"`
 	Verdicts   []Verdict       `json:"verdicts,omitempty"`

@@ -61,6 +61,7 @@ type Run struct {
 	Status         RunStatus             `json:"status"`
 	TriggerEventID ID                    `json:"trigger_event_id"` // the Delivery that started it
 	ContactID      ID                    `json:"contact_id"`
+	Test           bool                  `json:"test,omitempty"` // as the event that started it: its mail is captured
 	CurrentStep    string                `json:"current_step,omitempty"`
 	FailedStep     string                `json:"failed_step,omitempty"`
 	FailureReason  string                `json:"failure_reason,omitempty"` // also why it was cancelled

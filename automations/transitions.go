@@ -21,7 +21,7 @@ const (
 func NewRun(id ID, w *Workflow, f *Flow, d *Delivery, now time.Time) *Run {
 	return &Run{
 		ID: id, WorkflowID: w.ID, Revision: w.Revision, Status: RunQueued,
-		TriggerEventID: d.ID, ContactID: d.ContactID, CurrentStep: f.Trigger().Key,
+		TriggerEventID: d.ID, ContactID: d.ContactID, Test: d.Test, CurrentStep: f.Trigger().Key,
 		WakeAt: now, CreatedAt: now, UpdatedAt: now,
 	}
 }
@@ -85,6 +85,19 @@ func (r *Run) Retry(now time.Time) {
 	r.CurrentStep, r.FailedStep, r.FailureReason = r.FailedStep, "", ""
 	r.Panics, r.CompletedAt = 0, time.Time{}
 	r.wake(now)
+}
+
+// AwaitAgain makes a run that failed because of the mail wait for it, in the
+// same visit. It reports whether the run is such a one.
+func (r *Run) AwaitAgain(e *Email, now time.Time) bool {
+	st := r.Steps[e.StepKey]
+	if r.Status != RunFailed || r.FailedStep != e.StepKey || st == nil || st.Visit != e.Visit {
+		return false
+	}
+	st.Status, st.Error, st.CompletedAt = StepRunning, "", time.Time{}
+	r.Status, r.CurrentStep, r.EmailID = RunRunning, e.StepKey, e.ID
+	r.FailedStep, r.FailureReason, r.CompletedAt, r.UpdatedAt = "", "", time.Time{}, now
+	return true
 }
 
 func (r *Run) wake(now time.Time) {

@@ -16,13 +16,14 @@ type wireAPIKey struct {
 	ID         automations.ID         `json:"id"`
 	Name       string                 `json:"name"`
 	Permission automations.Permission `json:"permission"`
+	Test       bool                   `json:"test"`
 	CreatedAt  wireTime               `json:"created_at"`
 	ExpiresAt  wireTime               `json:"expires_at"`
 	LastUsedAt wireTime               `json:"last_used_at"`
 }
 
 func renderAPIKey(k *automations.APIKey) wireAPIKey {
-	return wireAPIKey{"api_key", k.ID, k.Name, k.Permission, wireTime(k.CreatedAt), wireTime(k.ExpiresAt), wireTime(k.LastUsedAt)}
+	return wireAPIKey{"api_key", k.ID, k.Name, k.Permission, k.Test, wireTime(k.CreatedAt), wireTime(k.ExpiresAt), wireTime(k.LastUsedAt)}
 }
 
 // wireNewAPIKey is the one answer that has the token.
@@ -37,12 +38,15 @@ func (s *Server) createAPIKey(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var p automations.Problems
-	f.Unknown(&p, "name", "permission", "expires_at")
+	f.Unknown(&p, "name", "permission", "test", "expires_at")
 	key := &automations.APIKey{
 		ID: uuid.Must(uuid.NewV7()), Name: readName(f, &p), Permission: readWord(f, &p, automations.Permissions(), "permission"), CreatedAt: r.now,
 	}
 	if key.Permission == "" {
 		key.Permission = automations.FullAccess
+	}
+	if test := f.Bool(&p, "test"); test != nil {
+		key.Test = *test
 	}
 	if text := f.String(&p, "expires_at"); text != "" {
 		if key.ExpiresAt, err = time.Parse(time.RFC3339, text); err != nil || !key.ExpiresAt.After(r.now) {

@@ -15,6 +15,7 @@ const (
 	missingKey = "missing_api_key"
 	invalidKey = "invalid_api_key"
 	narrowKey  = "insufficient_api_key_permission"
+	testKey    = "test_api_key"
 )
 
 // usedEvery is how often a key's last_used_at is written at most.
@@ -36,6 +37,9 @@ func (s *Server) authorize(r *request, need access) (*automations.APIKey, error)
 	}
 	if !opens(key.Permission, need) {
 		return nil, automations.Errorf(automations.KindForbidden, narrowKey, "this API key has %s, which does not cover this route; use a key with %s", key.Permission, automations.FullAccess)
+	}
+	if key.Test && need == accessLive {
+		return nil, automations.Errorf(automations.KindForbidden, testKey, "this is a test key, and this could make mail leave; use a key that is not for tests, or the command line")
 	}
 	s.noteUse(key, r.now)
 	return key, nil

@@ -23,10 +23,7 @@ func deliveryFilter(r *request) (func(*automations.Delivery) bool, error) {
 	var p automations.Problems
 	query := r.URL.Query()
 	event, email, verdict := query.Get("event"), strings.ToLower(strings.TrimSpace(query.Get("email"))), automations.Reason(query.Get("verdict"))
-	contact, ok := automations.ParseID(query.Get("contact_id"))
-	if query.Get("contact_id") != "" && !ok {
-		p.Add("", "contact_id", "contact_id must be a UUID")
-	}
+	contact := r.queryID(&p, "contact_id")
 	oneOf(&p, "verdict", verdict, automations.Reasons())
 	from, to := r.queryTime(&p, "from"), r.queryTime(&p, "to")
 	return func(d *automations.Delivery) bool {

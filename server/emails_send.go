@@ -123,6 +123,11 @@ func problemsOf(refused []error) error {
 }
 
 func (s *Server) queueEmails(r *request, door string, mails []*engine.EmailRequest, allOrNone bool, render func([]engine.EmailResult) (int, any)) (answer, error) {
+	for _, m := range mails {
+		if m != nil {
+			m.Test = r.test
+		}
+	}
 	return answerOnce(r, door, render, func(idem *engine.Idempotency[[]engine.EmailResult]) ([]engine.EmailResult, *storage.IdempotentAnswer, error) {
 		return s.engine.SendEmails(mails, allOrNone, idem)
 	})

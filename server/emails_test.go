@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,7 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
 )
 
 const plainMail = `{"from":"Ada <ada@example.com>","to":"bob@example.com","subject":"Hi","text":"Hello {{name}}"}`
@@ -228,5 +234,144 @@ func TestAddressesInAnyLetters(t *testing.T) {
 		}
 		r.do(http.MethodPost, "/emails", `{"from":"a@example.com","to":"b@example.com","subject":"`+strings.Repeat("x", 999)+`","text":"x"}`).want(422).has("details.0.path", "subject")
 		r.do(http.MethodPost, "/emails", `{"from":"a@example.com","to":"b@example.com","subject":"x","text":"x","attachments":[{"filename":"`+strings.Repeat("x", 256)+`","content":"aGk="}]}`).want(422).has("details.0.path", "attachments[0].filename")
+	})
+}
+
+// Captured mail can be found by what it is, and read in every way.
+func TestInbox(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		id := r.automation("a", `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"m","type":"send_email","config":{"subject":"Wärme für {{event.plan}}",
+			"html":"<p><a href=\"https://example.com/?a=1&amp;b=2\">Read <b>more</b>\n now</a> <a href='mailto:help@example.com'><img src=x alt=Help></a> <a href='javascript:x()'>no</a> <a name=x>no</a></p>"}}]`, "")
+		run := r.post("start", "ada@example.com", `{"plan":"Pro"}`).text("automation_runs.0.id")
+		other := r.do(http.MethodPost, "/emails", `{"to":["b@example.com","c@example.com"],"subject":"x","text":"See https://example.com/a_(b), (http://example.com/c). Or ftp://example.com"}`).want(200).text("id")
+		later := r.do(http.MethodPost, "/emails", strings.TrimSuffix(plainMail, "}")+`,"scheduled_at":"in 2 hours"}`).want(200).text("id")
+		synctest.Wait()
+		var mail string
+		for query, want := range map[string]int{
+			"": 3, "status=captured": 2, "status=queued": 1, "to=ADA@example.com": 1, "to=c@example.com": 1, "to=d@example.com": 0, "q=wÄRME": 1, "q=Kälte": 0,
+			"run_id=" + run: 1, "run_id=" + other: 0, "automation_id=" + id: 1, "automation_id=" + id + "&status=queued": 0, "to=ada@example.com&q=pro": 1,
+		} {
+			a := r.do(http.MethodGet, "/emails?"+query, "").want(200)
+			if n := len(a.at("data").([]any)); n != want {
+				t.Errorf("%s finds %d mails", query, n)
+			}
+			if query == "run_id="+run {
+				mail = a.text("data.0.id")
+			}
+		}
+		for _, query := range []string{"status=lost", "run_id=x", "automation_id=x", "limit=0"} {
+			r.do(http.MethodGet, "/emails?"+query, "").want(422)
+		}
+		r.do(http.MethodGet, "/emails/"+mail, "").want(200).has("links.0.url", "https://example.com/?a=1&b=2").has("links.0.text", "Read more now").
+			has("links.1.url", "mailto:help@example.com").has("links.1.text", "Help").has("links.2", nil)
+		r.do(http.MethodGet, "/emails/"+other, "").has("links.0.url", "https://example.com/a_(b)").has("links.1.url", "http://example.com/c").has("links.2", nil)
+		source := r.do(http.MethodGet, "/emails/"+mail+"/source", "").want(200)
+		if kind := source.header.Get("Content-Type"); kind != "message/rfc822" || !bytes.Contains(source.raw, []byte("\r\nTo: ada@example.com\r\n")) {
+			t.Errorf("%s: %s", kind, source.raw)
+		}
+		r.do(http.MethodGet, "/emails/"+later+"/source", "").want(404).has("code", "email_source_not_found")
+		r.do(http.MethodGet, "/emails/"+run+"/source", "").want(404).has("code", "email_not_found")
+		r.do(http.MethodDelete, "/contacts/ada@example.com", "").want(200)
+		synctest.Wait()
+		r.do(http.MethodGet, "/emails/"+mail+"/source", "").want(404).has("code", "email_source_not_found")
+		r.do(http.MethodGet, "/emails/"+mail, "").want(200).has("links.0", nil)
+	})
+}
+
+// A page of mail that matches little is cut short and goes on where it says.
+func TestInboxScanIsBounded(t *testing.T) {
+	r := newRig(t)
+	err := r.db.Update(func(tx *storage.Tx) error {
+		for i := range 20_100 {
+			m := &automations.Email{ID: uuid.Must(uuid.NewV7()), Status: automations.EmailSent, To: []string{"b@example.com"}, Subject: "x", CreatedAt: time.Now()}
+			if i == 0 {
+				m.Subject = "needle"
+			}
+			if err := tx.InsertEmail(m, &automations.EmailContent{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := r.do(http.MethodGet, "/emails?q=needle", "").want(200).has("data.0", nil).has("has_more", true).text("next_cursor")
+	r.do(http.MethodGet, "/emails?q=needle&after="+cut, "").want(200).has("data.0.subject", "needle").has("has_more", false)
+}
+
+// takesOrNot is a mail server that leaves the first mail in doubt.
+type takesOrNot struct{ messages []string }
+
+func (s *takesOrNot) Send(_ context.Context, e mail.Envelope) (mail.Reply, error) {
+	if s.messages = append(s.messages, string(e.Message)); len(s.messages) < 3 {
+		return mail.Reply{}, &mail.SendError{Class: mail.Unknown, Text: "gone"}
+	}
+	return mail.Reply{Code: 250}, nil
+}
+
+// What a person decides about a mail, and what a test key may not.
+func TestDecideOnEmails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sender := &takesOrNot{}
+		r := newRigWith(t, Config{}, func(c *engine.Config) { c.Sender = sender })
+		test := r.testKey("full_access")
+		send := func(key string) string {
+			id := r.send(r.public, key, http.MethodPost, "/emails", plainMail).want(200).text("id")
+			synctest.Wait()
+			return id
+		}
+		decide := func(id, what string) *reply { return r.do(http.MethodPost, "/emails/"+id+"/"+what, "") }
+		first, second, captured := send(r.key), send(r.key), send(test)
+		r.do(http.MethodGet, "/emails/"+captured, "").has("status", "captured").has("test", true)
+		r.do(http.MethodGet, "/emails/"+first, "").has("status", "unconfirmed").has("test", false)
+		for _, what := range []string{"resend", "confirm", "release"} {
+			r.send(r.public, test, http.MethodPost, "/emails/"+first+"/"+what, "").want(403).has("name", "restricted_api_key").has("code", "test_api_key")
+			decide(r.key, what).want(404)
+			decide("0190d1a2-0000-7000-8000-000000000000", what).want(404).has("code", "email_not_found")
+		}
+		decide(first, "release").want(409).has("code", "email_not_captured")
+		decide(captured, "confirm").want(409).has("code", "email_not_unconfirmed")
+		decide(captured, "resend").want(409).has("code", "email_not_resendable")
+		decide(first, "resend").want(200).has("status", "queued")
+		decide(second, "confirm").want(200).has("status", "sent")
+		decide(captured, "release").want(200).has("status", "queued")
+		synctest.Wait()
+		for _, id := range []string{first, second, captured} {
+			r.do(http.MethodGet, "/emails/"+id, "").has("status", "sent")
+		}
+		if len(sender.messages) != 4 || sender.messages[2] != sender.messages[0] {
+			t.Errorf("%d messages, or other bytes", len(sender.messages))
+		}
+	})
+	inBubble(t, func(t *testing.T, r *rig) {
+		id := r.do(http.MethodPost, "/emails", plainMail).want(200).text("id")
+		synctest.Wait()
+		r.do(http.MethodPost, "/emails/"+id+"/release", "").want(409).has("code", "smtp_not_configured")
+	})
+}
+
+// A test key shows wherever it was used, and shares no Idempotency-Key with
+// other keys.
+func TestTestKeys(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.automation("a", `[{"key":"t","type":"trigger","config":{"event_name":"start"}}]`, "")
+		made := r.do(http.MethodPost, "/api-keys", `{"name":"try","test":true}`).want(201).has("test", true)
+		r.do(http.MethodGet, "/api-keys", "").has("data.0.name", "try").has("data.0.test", true).has("data.1.test", false)
+		r.do(http.MethodPost, "/api-keys", `{"name":"try","test":"yes"}`).want(422)
+		r.do(http.MethodPatch, "/api-keys/"+made.text("id"), `{"name":"x","test":false}`).want(422)
+		send := func(path, body string) *reply {
+			return r.send(r.public, made.text("token"), http.MethodPost, path, body, "Idempotency-Key", "k")
+		}
+		body := `{"event":"start","email":"a@example.com"}`
+		r.do(http.MethodPost, "/events/send", body, "Idempotency-Key", "k").want(202).has("delivery.test", nil).has("automation_runs.0.test", false)
+		id := send("/events/send", body).want(202).has("delivery.test", true).has("automation_runs.0.test", true).text("delivery.id")
+		send("/events/send/batch", "["+body+"]").want(202).has("data.0.delivery.test", true)
+		send("/v1/events", `{"event_name":"start","email":"b@example.com"}`).want(200).has("status", "processed")
+		r.do(http.MethodGet, "/deliveries/"+id, "").has("test", true)
+		r.do(http.MethodGet, "/deliveries?email=b@example.com", "").has("data.0.test", true)
+		batch := send("/emails/batch", "["+plainMail+"]").want(200)
+		synctest.Wait()
+		r.do(http.MethodGet, "/emails/"+batch.text("data.0.id"), "").has("test", true)
 	})
 }

@@ -113,7 +113,9 @@ func (s *Server) sendEvents(r *request) (answer, error) {
 		}
 		if err != nil {
 			events[i], refused[i] = nil, err
+			continue
 		}
+		events[i].Test = r.test
 	}
 	render := func(results []engine.BatchResult) (int, any) {
 		list := wireList[any]{Object: "list", Data: make([]any, len(results))}
@@ -186,6 +188,7 @@ func readMailDiverEvent(f automations.Fields) (*automations.Event, error) {
 
 // accept hands an event to the engine, once for each Idempotency-Key.
 func (s *Server) accept(r *request, door string, ev *automations.Event, render func(*engine.Receipt) (int, any)) (answer, error) {
+	ev.Test = r.test
 	return answerOnce(r, door, render, func(idem *engine.Idempotency[*engine.Receipt]) (*engine.Receipt, *storage.IdempotentAnswer, error) {
 		return s.engine.Accept(ev, idem)
 	})

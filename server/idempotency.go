@@ -14,7 +14,7 @@ const maxIdempotentKey = 256
 
 // answerOnce does what a request asks for and answers with its result, once
 // for each Idempotency-Key of the door: a repeat gets the kept answer, byte for
-// byte.
+// byte. Test keys have doors of their own.
 func answerOnce[T any](r *request, door string, render func(T) (int, any), do func(*engine.Idempotency[T]) (T, *storage.IdempotentAnswer, error)) (answer, error) {
 	key, err := r.idempotencyKey()
 	if err != nil {
@@ -26,6 +26,9 @@ func answerOnce[T any](r *request, door string, render func(T) (int, any), do fu
 	}
 	var idem *engine.Idempotency[T]
 	if key != "" {
+		if r.test {
+			door += " test"
+		}
 		slot := [2]string{door, key}
 		if _, busy := r.server.inFlight.LoadOrStore(slot, true); busy {
 			return answer{}, automations.Errorf(automations.KindKeyConflict, "idempotency_conflict", "a request with this Idempotency-Key is still under way; wait for its answer")

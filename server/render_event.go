@@ -17,13 +17,14 @@ type wireDelivery struct {
 	ContactID  *automations.ID `json:"contact_id"`
 	Email      *string         `json:"email"`
 	Payload    json.RawMessage `json:"payload"`
+	Test       bool            `json:"test,omitempty"`
 	ReceivedAt wireTime        `json:"received_at"`
 }
 
 func renderDelivery(d *automations.Delivery) wireDelivery {
 	return wireDelivery{
 		Object: "event_delivery", ID: d.ID, Event: d.Event, ContactID: idOrNull(d.ContactID), Email: orNull(d.Email),
-		Payload: objectOr(d.Payload, "{}"), ReceivedAt: wireTime(d.ReceivedAt),
+		Payload: objectOr(d.Payload, "{}"), Test: d.Test, ReceivedAt: wireTime(d.ReceivedAt),
 	}
 }
 

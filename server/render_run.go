@@ -20,6 +20,7 @@ type wireRun struct {
 	FailedStepKey  *string        `json:"failed_step_key"`
 	FailureReason  *string        `json:"failure_reason"`
 	NextStepAt     wireTime       `json:"next_step_at"`
+	Test           bool           `json:"test"`
 	CreatedAt      wireTime       `json:"created_at"`
 	UpdatedAt      wireTime       `json:"updated_at"`
 }
@@ -29,7 +30,7 @@ func renderRun(r *request, run *automations.Run) wireRun {
 		Object: "automation_run", ID: run.ID, AutomationID: run.WorkflowID, Status: runStatus(r, run.Status),
 		StartedAt: wireTime(run.StartedAt), CompletedAt: wireTime(run.CompletedAt),
 		CurrentStepKey: orNull(run.CurrentStep), FailedStepKey: orNull(run.FailedStep), FailureReason: orNull(run.FailureReason),
-		NextStepAt: wireTime(run.WakeAt), CreatedAt: wireTime(run.CreatedAt), UpdatedAt: wireTime(run.UpdatedAt),
+		NextStepAt: wireTime(run.WakeAt), Test: run.Test, CreatedAt: wireTime(run.CreatedAt), UpdatedAt: wireTime(run.UpdatedAt),
 	}
 	if !run.CompletedAt.IsZero() && !run.StartedAt.IsZero() {
 		ms := run.CompletedAt.Sub(run.StartedAt).Milliseconds()

@@ -19,6 +19,7 @@ type request struct {
 	server *Server
 	now    time.Time
 	body   []byte
+	test   bool // the key is a test key
 	resend bool // the caller reads Resend's words where they differ; see words.go
 }
 
@@ -109,6 +110,16 @@ func (r *request) page() (storage.Page, error) {
 		p.Add("", "before", "give either after or before, not both")
 	}
 	return page, p.Err()
+}
+
+// queryID reads an id from the query; zero when it is absent.
+func (r *request) queryID(p *automations.Problems, name string) automations.ID {
+	text := r.URL.Query().Get(name)
+	id, ok := automations.ParseID(text)
+	if text != "" && !ok {
+		p.Add("", name, "%s must be a UUID", name)
+	}
+	return id
 }
 
 // queryTime reads an RFC 3339 time from the query; zero when it is absent.

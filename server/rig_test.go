@@ -69,9 +69,14 @@ func newRigWith(t testing.TB, cfg Config, change ...func(*engine.Config)) *rig {
 	return r
 }
 
-func (r *rig) newKey(permission string) string {
+func (r *rig) newKey(permission string) string { return r.keyWith(permission, "false") }
+
+// testKey makes a key whose mail is captured.
+func (r *rig) testKey(permission string) string { return r.keyWith(permission, "true") }
+
+func (r *rig) keyWith(permission, test string) string {
 	r.t.Helper()
-	a := r.send(r.trust, "", http.MethodPost, "/api-keys", `{"name":"test","permission":"`+permission+`"}`)
+	a := r.send(r.trust, "", http.MethodPost, "/api-keys", `{"name":"test","permission":"`+permission+`","test":`+test+`}`)
 	return a.want(201).text("token")
 }
 

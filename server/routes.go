@@ -7,6 +7,7 @@ type access int
 
 const (
 	accessFull    access = iota // full_access only
+	accessLive                  // full_access only, and no test key: mail may leave
 	accessSending               // also sending_access
 	accessEvents                // also events_access
 	accessNone                  // no key needed
@@ -90,7 +91,7 @@ func routes() []route {
 		{get, "/automations/{id}/runs/metrics", openSendDoor, accessFull, (*Server).runMetrics},
 		{get, "/automations/{id}/runs/{run}", openSendDoor, accessFull, (*Server).getRun},
 		{post, "/automations/{id}/runs/{run}/cancel", openSendDoor, accessFull, (*Server).cancelRun},
-		{post, "/automations/{id}/runs/{run}/retry", openSendDoor, accessFull, (*Server).retryRun},
+		{post, "/automations/{id}/runs/{run}/retry", openSendDoor, accessLive, (*Server).retryRun},
 
 		{post, "/contacts", openSendDoor, accessFull, (*Server).createContact},
 		{get, "/contacts", openSendDoor, accessFull, (*Server).listContacts},
@@ -151,6 +152,10 @@ func routes() []route {
 		{get, "/emails/{id}", openSendDoor, accessFull, (*Server).getEmail},
 		{patch, "/emails/{id}", openSendDoor, accessFull, (*Server).updateEmail},
 		{post, "/emails/{id}/cancel", openSendDoor, accessFull, (*Server).cancelEmail},
+		{get, "/emails/{id}/source", openSendDoor, accessFull, (*Server).getEmailSource},
+		{post, "/emails/{id}/resend", openSendDoor, accessLive, (*Server).resendEmail},
+		{post, "/emails/{id}/confirm", openSendDoor, accessLive, (*Server).confirmEmail},
+		{post, "/emails/{id}/release", openSendDoor, accessLive, (*Server).releaseEmail},
 
 		{post, "/suppressions", openSendDoor, accessFull, (*Server).createSuppression},
 		{get, "/suppressions", openSendDoor, accessFull, (*Server).listSuppressions},

@@ -153,6 +153,7 @@ func (e *endpoint) answer(w http.ResponseWriter, req *request) (answer, error) {
 	if !e.trusted {
 		key, err := e.server.authorize(req, e.route.access)
 		if err == nil && key != nil {
+			req.test = key.Test
 			err = e.server.limits.admit(w.Header(), key.ID, time.Now())
 		}
 		if err != nil {

@@ -123,7 +123,7 @@ func (e *Engine) accept(tx *storage.Tx, ev *automations.Event) (*Receipt, error)
 	}
 	a.receipt.Delivery = &automations.Delivery{
 		ID: newID(), Event: ev.Name, ContactID: a.contactID(), Email: ev.Email, Payload: ev.Payload,
-		ReceivedAt: a.now, OccurredAt: ev.OccurredAt,
+		Test: ev.Test, ReceivedAt: a.now, OccurredAt: ev.OccurredAt,
 	}
 	if a.contact != nil {
 		a.receipt.Delivery.Email = a.contact.Email
@@ -206,6 +206,9 @@ func (a *acceptance) resumeWaits() error {
 		row, err := a.tx.Run(ref)
 		if err != nil {
 			return err
+		}
+		if row.Test != a.event.Test {
+			continue
 		}
 		flow, err := a.defs.flow(a.tx, row.WorkflowID, row.Revision)
 		if err != nil {
@@ -295,6 +298,9 @@ func (a *acceptance) deduplicate(w *automations.Workflow, scope *automations.Sco
 			value := automations.Value{Var: path}
 			parts = append(parts, string(value.Resolve(scope)))
 		}
+	}
+	if a.event.Test {
+		parts = append(parts, "test") // no value of a path: those are JSON
 	}
 	// The clock is read here, where events pass one by one, so that two at the
 	// same moment agree on which came first.

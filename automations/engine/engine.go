@@ -44,7 +44,7 @@ type Config struct {
 	// RetryFor is how long a mail is tried; zero means 48 hours.
 	RetryFor time.Duration
 	// ResendUnconfirmed sends a mail again when the server may have taken it
-	// without saying so. Otherwise it is held until somebody retries its run.
+	// without saying so. Otherwise it is held until a person decides.
 	ResendUnconfirmed bool
 	// Retention says how long records are kept; the zero one keeps all.
 	Retention storage.Retention

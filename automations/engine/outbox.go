@@ -121,7 +121,7 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 	if err != nil || m == nil {
 		return err
 	}
-	if e.cfg.Sender == nil {
+	if e.cfg.Sender == nil || m.captures {
 		return e.settle(id, m.content, func(email *automations.Email) {
 			email.Status, email.SentAt = automations.EmailCaptured, now()
 			email.Settled = append(email.Settled, m.barred...)
@@ -166,10 +166,11 @@ func (e *Engine) postpone(id automations.ID, at time.Time) error {
 
 // outgoing is a mail ready to leave.
 type outgoing struct {
-	from    string
-	to      []string
-	barred  []automations.Settled // recipients that are left out
-	content *automations.EmailContent
+	from     string
+	to       []string
+	barred   []automations.Settled // recipients that are left out
+	captures bool
+	content  *automations.EmailContent
 }
 
 // prepare composes a queued mail, once: later attempts send the same bytes. It
@@ -216,7 +217,7 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 		})
 	}
 	email.Settled = append(email.Settled, barred...)
-	return &outgoing{from: from.Addr, to: email.Recipients(), barred: barred, content: content}, nil
+	return &outgoing{from: from.Addr, to: email.Recipients(), barred: barred, captures: email.Captures(), content: content}, nil
 }
 
 // settle records what became of a mail, and tells its run. Addresses that

@@ -97,9 +97,11 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 	if err := content.check(); err != nil {
 		return err
 	}
-	at, err := t.engine.nextFree(t.tx, t.now)
-	if err != nil {
-		return err
+	at := t.now
+	if !t.row.Test {
+		if at, err = t.engine.nextFree(t.tx, t.now); err != nil {
+			return err
+		}
 	}
 	replyTo := action.ReplyTo
 	if len(replyTo) == 0 {
@@ -108,7 +110,7 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 	visit := t.row.Steps[step].Visit
 	t.email = &automations.Email{
 		ID: newID(), Status: automations.EmailQueued, Run: t.row.Ref(), StepKey: step, Visit: visit,
-		ContactID: t.row.ContactID, TemplateID: tmpl.id, TopicID: action.TopicID, From: from.String(), To: []string{t.world.Contact.Email},
+		ContactID: t.row.ContactID, Test: t.row.Test, TemplateID: tmpl.id, TopicID: action.TopicID, From: from.String(), To: []string{t.world.Contact.Email},
 		ReplyTo: replyTo, Subject: content.subject,
 		MessageID:     mail.MessageID(from.Domain(), t.row.ID.String(), step, strconv.Itoa(visit)),
 		NextAttemptAt: at, CreatedAt: t.now, UpdatedAt: t.now,

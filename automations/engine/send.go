@@ -27,6 +27,7 @@ type EmailRequest struct {
 	Attachments []mail.Attachment
 	Tags        []automations.Tag
 	TopicID     automations.ID // zero for none
+	Test        bool           // keep it, also when other mail is sent
 	ScheduledAt time.Time      // zero for at once
 }
 
@@ -63,7 +64,7 @@ func (e *Engine) SendEmails(requests []*EmailRequest, allOrNone bool, idem *Idem
 			if result.Email == nil {
 				continue
 			}
-			if err := e.quotaFor(tx, result.Email.NextAttemptAt); err != nil {
+			if err := e.quotaFor(tx, result.Email, result.Email.NextAttemptAt); err != nil {
 				return nil, err
 			}
 			if err := tx.InsertEmail(result.Email, contents[i]); err != nil {
@@ -115,7 +116,7 @@ func (e *Engine) compose(tx *storage.Tx, r *EmailRequest) (*automations.Email, *
 	}
 	id, at := newID(), now()
 	email := &automations.Email{
-		ID: id, Status: automations.EmailQueued, TemplateID: tmpl.id, TopicID: r.TopicID, From: from.String(), To: r.To, CC: r.CC, BCC: r.BCC,
+		ID: id, Status: automations.EmailQueued, TemplateID: tmpl.id, TopicID: r.TopicID, Test: r.Test, From: from.String(), To: r.To, CC: r.CC, BCC: r.BCC,
 		ReplyTo: replyTo, Subject: content.subject, Tags: r.Tags, MessageID: mail.MessageID(from.Domain(), id.String()),
 		ScheduledAt: r.ScheduledAt, NextAttemptAt: later(at, r.ScheduledAt), CreatedAt: at, UpdatedAt: at,
 	}
@@ -214,7 +215,7 @@ func (e *Engine) CancelEmail(id automations.ID) (*automations.Email, error) {
 func (e *Engine) RescheduleEmail(id automations.ID, at time.Time) (*automations.Email, error) {
 	return e.changeQueued(id, func(tx *storage.Tx, email *automations.Email) error {
 		email.ScheduledAt, email.NextAttemptAt = at, at
-		return e.quotaFor(tx, at)
+		return e.quotaFor(tx, email, at)
 	})
 }
 

@@ -297,7 +297,8 @@ func (e *Engine) requeue(tx *storage.Tx, row *storage.RunRow) error {
 	if email.Status != automations.EmailUnconfirmed {
 		return refused
 	}
-	email.Status, email.TriedSince, email.NextAttemptAt, email.UpdatedAt = automations.EmailQueued, time.Time{}, now(), now()
+	queueNow(email.Email)
+	email.UpdatedAt = now()
 	return tx.SaveEmail(email)
 }
 

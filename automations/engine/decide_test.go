@@ -1,0 +1,344 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
+)
+
+// answers is a mail server that gives one answer after the other, then takes
+// everything.
+type answers struct {
+	errs     []error
+	messages []string
+	to       [][]string
+}
+
+func (a *answers) send(_ string, to []string, message []byte) (mail.Reply, error) {
+	a.messages, a.to = append(a.messages, string(message)), append(a.to, to)
+	if n := len(a.messages); n <= len(a.errs) && a.errs[n-1] != nil {
+		return mail.Reply{}, a.errs[n-1]
+	}
+	return mail.Reply{Code: 250, Text: "ok"}, nil
+}
+
+var (
+	gone    = &mail.SendError{Class: mail.Unknown, Text: "gone"}
+	refused = &mail.SendError{Class: mail.Permanent, Code: 554, Text: "554 no"}
+)
+
+// mailThenWait sends a mail and waits for an event after it.
+const mailThenWait = `[{"key":"t","type":"trigger","config":{"event_name":"start"}},
+	{"key":"m","type":"send_email","config":{"subject":"Hi","html":"<p>{{event.plan}}</p>"}},
+	{"key":"w","type":"wait_for_event","config":{"event_name":"paid","timeout":"9 days"}}]`
+
+func mailOf(t *testing.T, e *Engine, run *automations.Run) *automations.Email {
+	t.Helper()
+	email, _ := emailOf(t, e.db, func(m *automations.Email) bool { return m.Run.RunID == run.ID })
+	return email
+}
+
+// wantCode fails the test unless err is the conflict of the code.
+func wantCode(t *testing.T, err error, code string) {
+	t.Helper()
+	if refused, ok := errors.AsType[*automations.Error](err); !ok || refused.Code != code || refused.Kind != automations.KindConflict {
+		t.Errorf("%v, want %s", err, code)
+	}
+}
+
+// A person sends an unconfirmed or failed mail again: the same bytes. Its run
+// waits for it again, goes on, and still hears the events that it waits for.
+func TestResendEmail(t *testing.T) {
+	for _, first := range []*mail.SendError{gone, refused} {
+		synctest.Test(t, func(t *testing.T) {
+			server := &answers{errs: []error{first, first}}
+			e := newEngine(t, Config{Sender: sendFunc(server.send)})
+			workflow(t, e.db, mailThenWait, "", nil)
+			e.start(t)
+			run := e.mustAccept(t, event("start", "a@example.com")).Started[0]
+			time.Sleep(idle)
+			stopped := runOf(t, e.db, run)
+			for range 2 {
+				email, err := e.ResendEmail(mailOf(t, e, run).ID)
+				if err != nil || email.Status != automations.EmailQueued {
+					t.Fatalf("%+v %v", email, err)
+				}
+				if again := runOf(t, e.db, run); again.Status != automations.RunRunning || again.EmailID != email.ID || again.FailedStep != "" {
+					t.Errorf("while its mail is sent again the run is %+v", again)
+				}
+				time.Sleep(idle)
+				if again := runOf(t, e.db, run); len(server.messages) == 2 && again.Status != stopped.Status {
+					t.Errorf("the second attempt left the run %s, the first %s", again.Status, stopped.Status)
+				}
+			}
+			if len(server.messages) != 3 || server.messages[0] != server.messages[1] || server.messages[1] != server.messages[2] {
+				t.Errorf("%d messages, or other bytes", len(server.messages))
+			}
+			if run := runOf(t, e.db, run); run.Status != automations.RunWaiting || run.Steps["m"].Status != automations.StepCompleted || run.Steps["m"].Visit != 1 {
+				t.Errorf("the run is %s, its mail %+v", run.Status, run.Steps["m"])
+			}
+			e.mustAccept(t, event("paid", "a@example.com"))
+			time.Sleep(idle)
+			if run := runOf(t, e.db, run); run.Status != automations.RunCompleted || run.Steps["w"].Status != automations.StepCompleted {
+				t.Errorf("after the event the run is %s", run.Status)
+			}
+			_, err := e.ResendEmail(mailOf(t, e, run).ID)
+			wantCode(t, err, "email_not_resendable")
+		})
+	}
+}
+
+// A mail whose run has gone on without it is not sent again.
+func TestResendEmailOfARunThatWentOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &answers{errs: []error{refused, gone, refused}}
+		e := newEngine(t, Config{Sender: sendFunc(server.send)})
+		workflow(t, e.db, sendNow, "", nil)
+		e.start(t)
+		retried := e.mustAccept(t, event("start", "a@example.com")).Started[0]
+		time.Sleep(idle)
+		old := mailOf(t, e, retried)
+		cancelled := e.mustAccept(t, event("start", "b@example.com")).Started[0]
+		time.Sleep(idle)
+		if _, err := e.CancelRun(cancelled.Ref(), "no"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // fails once more, then completes
+			if _, err := e.RetryRun(retried.Ref()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(idle)
+			_, err := e.ResendEmail(old.ID)
+			wantCode(t, err, "email_run_gone_on")
+		}
+		_, err := e.ResendEmail(mailOf(t, e, cancelled).ID)
+		wantCode(t, err, "email_run_gone_on")
+		time.Sleep(idle)
+		if len(server.messages) != 4 {
+			t.Errorf("%d messages", len(server.messages))
+		}
+	})
+}
+
+// Of a failed mail all are tried again but those who have it, and who must not
+// be written to is found out anew.
+func TestResendEmailToSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &answers{errs: []error{refused}}
+		e := newEngine(t, Config{Sender: sendFunc(server.send)})
+		e.start(t)
+		suppress(t, e, "b@example.com")
+		results, _, err := e.SendEmails([]*EmailRequest{{To: []string{"a@example.com", "b@example.com"}, Subject: "x", Text: "x"}}, true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(idle)
+		id := results[0].Email.ID
+		if _, err := e.ResendEmail(id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(idle)
+		email, _ := emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == id })
+		if email.Status != automations.EmailSent || len(server.to) != 2 || !slices.Equal(server.to[1], []string{"a@example.com"}) {
+			t.Errorf("%s after sending to %v", email.Status, server.to)
+		}
+	})
+}
+
+// Who was left out when a mail was captured gets it when it is released, if he
+// may be written to by then.
+func TestReleaseEmailToSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		stop := e.start(t)
+		suppress(t, e, "b@example.com")
+		results, _, err := e.SendEmails([]*EmailRequest{{To: []string{"a@example.com", "b@example.com"}, Subject: "x", Text: "x"}}, true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(idle)
+		stop()
+		err = e.db.Update(func(tx *storage.Tx) error {
+			s, err := tx.SuppressionOf("b@example.com")
+			if err != nil {
+				return err
+			}
+			return tx.Unsuppress(s.ID)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &answers{}
+		e = newEngine(t, Config{DB: e.db, Sender: sendFunc(server.send)})
+		e.start(t)
+		if _, err := e.ReleaseEmail(results[0].Email.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(idle)
+		if len(server.to) != 1 || !slices.Equal(server.to[0], []string{"a@example.com", "b@example.com"}) {
+			t.Errorf("released to %v", server.to)
+		}
+	})
+}
+
+func suppress(t *testing.T, e *Engine, address string) {
+	t.Helper()
+	err := e.db.Update(func(tx *storage.Tx) error {
+		_, _, err := tx.Suppress(&automations.Suppression{ID: newID(), Email: address, Origin: automations.OriginManual, CreatedAt: now()})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A mail that is known to have arrived is settled without being sent.
+func TestConfirmEmail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &answers{errs: []error{gone}}
+		e := newEngine(t, Config{Sender: sendFunc(server.send)})
+		workflow(t, e.db, sendNow, "", nil)
+		e.start(t)
+		run := e.mustAccept(t, event("start", "a@example.com")).Started[0]
+		time.Sleep(time.Hour)
+		email, err := e.ConfirmEmail(mailOf(t, e, run).ID)
+		if err != nil || email.Status != automations.EmailSent || time.Since(email.SentAt) < 59*time.Minute {
+			t.Fatalf("%+v %v", email, err)
+		}
+		time.Sleep(idle)
+		if run := runOf(t, e.db, run); run.Status != automations.RunCompleted || len(server.messages) != 1 {
+			t.Errorf("the run is %s after %d messages", run.Status, len(server.messages))
+		}
+		_, err = e.ConfirmEmail(email.ID)
+		wantCode(t, err, "email_not_unconfirmed")
+	})
+}
+
+// What was captured can be sent once there is a mail server, as it was captured
+// and to nobody who must not be written to. Its run does not hear of it.
+func TestReleaseEmail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		workflow(t, e.db, sendNow, "", nil)
+		stop := e.start(t)
+		var runs []*automations.Run
+		for _, address := range []string{"a@example.com", "barred@example.com", "refused@example.com", "erased@example.com"} {
+			runs = append(runs, e.mustAccept(t, event("start", address)).Started[0])
+		}
+		time.Sleep(idle)
+		ids := make([]automations.ID, len(runs))
+		for i, run := range runs {
+			ids[i] = mailOf(t, e, run).ID
+		}
+		_, captured := emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == ids[0] })
+		_, err := e.ReleaseEmail(ids[0])
+		wantCode(t, err, "smtp_not_configured")
+		stop()
+
+		server := &answers{errs: []error{nil, refused}}
+		e = newEngine(t, Config{DB: e.db, Sender: sendFunc(server.send)})
+		e.start(t)
+		suppress(t, e, "barred@example.com")
+		if err := e.db.Update(func(tx *storage.Tx) error { return tx.DeleteContact(runs[3].ContactID) }); err != nil {
+			t.Fatal(err)
+		}
+		kick(e.eraseKick)
+		time.Sleep(idle)
+		for _, id := range ids[:3] {
+			if email, err := e.ReleaseEmail(id); err != nil || email.Status != automations.EmailQueued || !email.SentAt.IsZero() {
+				t.Fatalf("%+v %v", email, err)
+			}
+			time.Sleep(idle)
+		}
+		_, err = e.ReleaseEmail(ids[3])
+		wantCode(t, err, "email_erased")
+		_, err = e.ReleaseEmail(ids[0])
+		wantCode(t, err, "email_not_captured")
+		if len(server.messages) != 2 || server.messages[0] != string(captured.Message) {
+			t.Errorf("%d messages, or other bytes", len(server.messages))
+		}
+		for i, want := range []automations.EmailStatus{automations.EmailSent, automations.EmailSuppressed, automations.EmailFailed} {
+			email, run := mailOf(t, e, runs[i]), runOf(t, e.db, runs[i])
+			if email.Status != want || run.Status != automations.RunCompleted {
+				t.Errorf("mail %d is %s, its run %s", i, email.Status, run.Status)
+			}
+		}
+	})
+}
+
+func testEvent(name, email string) *automations.Event {
+	ev := event(name, email)
+	ev.Test = true
+	return ev
+}
+
+// What comes with a test key is captured beside mail that is sent, also after a
+// restart. Tests and life know nothing of each other: neither ends the other's
+// waits, closes the other's deduplication window or uses up its quota.
+func TestTestMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &answers{}
+		config := Config{Sender: sendFunc(server.send), EmailsPerDay: 2}
+		e := newEngine(t, config)
+		config.DB = e.db
+		workflow(t, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"m","type":"send_email","config":{"subject":"Hi","html":"x"}},
+			{"key":"w","type":"wait_for_event","config":{"event_name":"paid","timeout":"9 days"}},{"key":"n","type":"send_email","config":{"subject":"Ho","html":"x"}}]`,
+			`[{"from":"t","to":"m"},{"from":"m","to":"w"},{"from":"w","to":"n","type":"event_received"}]`, &automations.Deduplication{Enabled: true, WindowSeconds: 3600})
+		stop := e.start(t)
+		test, live := e.mustAccept(t, testEvent("start", "a@example.com")), e.mustAccept(t, event("start", "a@example.com"))
+		if len(test.Started) != 1 || len(live.Started) != 1 || !test.Delivery.Test || live.Delivery.Test {
+			t.Fatalf("%d and %d runs started", len(test.Started), len(live.Started))
+		}
+		for _, ev := range []*automations.Event{testEvent("start", "a@example.com"), event("start", "a@example.com")} {
+			if r := e.mustAccept(t, ev); len(r.Started) != 0 {
+				t.Errorf("test %v is not deduplicated", ev.Test)
+			}
+		}
+		time.Sleep(idle)
+		stop()
+		e = newEngine(t, config)
+		e.start(t)
+		paid := e.mustAccept(t, testEvent("paid", "a@example.com"))
+		if len(paid.Resumed) != 1 || paid.Resumed[0].ID != test.Started[0].ID {
+			t.Errorf("a test event resumed %+v", paid.Resumed)
+		}
+		time.Sleep(idle)
+		if len(server.messages) != 1 {
+			t.Errorf("%d mails left before the live event", len(server.messages))
+		}
+		paid = e.mustAccept(t, event("paid", "a@example.com"))
+		if len(paid.Resumed) != 1 || paid.Resumed[0].ID != live.Started[0].ID {
+			t.Errorf("a live event resumed %+v", paid.Resumed)
+		}
+		time.Sleep(idle)
+		if len(server.messages) != 2 {
+			t.Errorf("%d mails left", len(server.messages))
+		}
+		for _, r := range []*Receipt{test, live} {
+			run, email := runOf(t, e.db, r.Started[0]), mailOf(t, e, r.Started[0])
+			want := map[bool]automations.EmailStatus{true: automations.EmailCaptured, false: automations.EmailSent}[r == test]
+			if run.Test != (r == test) || email.Test != (r == test) || email.Status != want || run.Status != automations.RunCompleted {
+				t.Errorf("run %s, test %v; mail %s, test %v", run.Status, run.Test, email.Status, email.Test)
+			}
+		}
+		// A test that is released leaves, and counts: the day is full.
+		_, err := e.ReleaseEmail(mailOf(t, e, test.Started[0]).ID)
+		if full, ok := errors.AsType[*automations.Error](err); !ok || full.Kind != automations.KindRateLimited {
+			t.Errorf("released over the quota: %v", err)
+		}
+		time.Sleep(24 * time.Hour)
+		if _, err := e.ReleaseEmail(mailOf(t, e, test.Started[0]).ID); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(idle)
+		if email := mailOf(t, e, test.Started[0]); email.Status != automations.EmailSent || !email.Test || len(server.messages) != 3 {
+			t.Errorf("the released test is %s after %d mails", email.Status, len(server.messages))
+		}
+	})
+}
