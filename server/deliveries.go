@@ -2,6 +2,7 @@ package server
 
 import (
 	"strings"
+	"time"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -10,30 +11,32 @@ import (
 // listDeliveries lists stored events, filtered by event, contact_id, email,
 // verdict, from and to.
 func (s *Server) listDeliveries(r *request) (answer, error) {
-	keep, err := deliveryFilter(r)
+	keep, from, err := deliveryFilter(r)
 	if err != nil {
 		return answer{}, err
 	}
 	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Delivery, storage.Rest, error) {
+		page.Since = from // what is older is not even looked at
 		return tx.Deliveries(page, keep)
 	}, renderStoredDelivery)
 }
 
-func deliveryFilter(r *request) (func(*automations.Delivery) bool, error) {
+func deliveryFilter(r *request) (keep func(*automations.Delivery) bool, from time.Time, err error) {
 	var p automations.Problems
 	query := r.URL.Query()
 	event, email, verdict := query.Get("event"), strings.ToLower(strings.TrimSpace(query.Get("email"))), automations.Reason(query.Get("verdict"))
 	contact := r.queryID(&p, "contact_id")
 	oneOf(&p, "verdict", verdict, automations.Reasons())
 	from, to := r.queryTime(&p, "from"), r.queryTime(&p, "to")
-	return func(d *automations.Delivery) bool {
+	keep = func(d *automations.Delivery) bool {
 		return (event == "" || d.Event == event) &&
 			(email == "" || d.Email == email) &&
 			(contact == automations.ID{} || d.ContactID == contact) &&
 			(from.IsZero() || !d.ReceivedAt.Before(from)) &&
 			(to.IsZero() || d.ReceivedAt.Before(to)) &&
 			(verdict == "" || hasVerdict(d, verdict))
-	}, p.Err()
+	}
+	return keep, from, p.Err()
 }
 
 func hasVerdict(d *automations.Delivery, reason automations.Reason) bool {

@@ -3,6 +3,8 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -231,6 +233,38 @@ func TestVerdicts(t *testing.T) {
 		list := r.do(http.MethodGet, "/deliveries?verdict=near_miss&limit=1", "").want(200).has("has_more", true).has("data.0.event", "user_signed_up")
 		r.do(http.MethodGet, "/deliveries?verdict=near_miss&limit=1&after="+list.text("data.0.id"), "").has("has_more", true).has("data.0.event", "User.signed_up")
 		r.do(http.MethodGet, "/deliveries?verdict=nonsense", "").want(422)
+	})
+}
+
+func TestDeliveriesOfATime(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		var ids [4]string
+		for i := range ids { // at 00:00, 01:00, 02:00 and 03:00
+			ids[i] = r.post("x", "a@example.com", `{}`).text("delivery.id")
+			time.Sleep(time.Hour)
+		}
+		for query, want := range map[string]string{
+			"":                              "3210",
+			"from=2000-01-01T01:00:00Z":     "321",
+			"from=2000-01-01T01:00:00.001Z": "32",
+			"to=2000-01-01T02:00:00Z":       "10",
+			"from=2000-01-01T01:00:00Z&to=2000-01-01T03:00:00Z": "21",
+			"from=2000-01-01T01:00:00Z&after=" + ids[2]:         "1",
+			"from=2000-01-01T02:00:00Z&before=" + ids[0]:        "32",
+			"from=2000-01-01T01:00:00Z&before=" + ids[2]:        "3",
+			"from=9999-12-31T23:59:59Z":                         "",
+			"from=0000-01-01T00:00:00Z":                         "3210",
+		} {
+			list, got := r.do(http.MethodGet, "/deliveries?"+query, "").want(200).has("has_more", false), ""
+			for _, row := range list.at("data").([]any) {
+				got += strconv.Itoa(slices.Index(ids[:], row.(map[string]any)["id"].(string)))
+			}
+			if got != want {
+				t.Errorf("%s: %q, want %q", query, got, want)
+			}
+		}
+		r.do(http.MethodGet, "/deliveries?limit=2&from=2000-01-01T02:00:00Z", "").has("has_more", false)
+		r.do(http.MethodGet, "/deliveries?from=yesterday", "").want(422)
 	})
 }
 

@@ -2,7 +2,9 @@ package storage
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -20,6 +22,17 @@ type Page struct {
 	Limit  int // more than zero
 	After  automations.ID
 	Before automations.ID
+	// Since leaves out the rows whose ids were made before it; zero is all. An id
+	// is never made before its row, but may be later where the clock was set back.
+	Since time.Time
+}
+
+// least is the id that no row of the page is below.
+func (p Page) least() (id automations.ID) {
+	if ms := p.Since.UnixMilli(); ms > 0 {
+		binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16) // where a UUIDv7 has its time
+	}
+	return id
 }
 
 // Rest says what is left of a list after a page, in the direction of reading.
@@ -78,8 +91,9 @@ func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(ke
 // the page begins; nil keys end it.
 func (tx *Tx) walk(b bucket, prefix []byte, page Page) func() (key, value []byte) {
 	c := tx.bucket(b).Cursor()
+	least := tuple(prefix, page.least())
 	within := func(k, v []byte) ([]byte, []byte) {
-		if !bytes.HasPrefix(k, prefix) {
+		if !bytes.HasPrefix(k, prefix) || bytes.Compare(k, least) < 0 {
 			return nil, nil
 		}
 		return k, v
@@ -92,7 +106,7 @@ func (tx *Tx) walk(b bucket, prefix []byte, page Page) func() (key, value []byte
 				return within(c.Next())
 			}
 			started = true
-			k, v := c.Seek(from)
+			k, v := c.Seek(slices.MaxFunc([][]byte{from, least}, bytes.Compare))
 			if bytes.Equal(k, from) {
 				k, v = c.Next()
 			}

@@ -267,9 +267,8 @@ func TestEarlyEventsAreBounded(t *testing.T) {
 func TestListIsCut(t *testing.T) {
 	db := storagetest.Open(t)
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	id := func(n int) automations.ID {
-		var id automations.ID
-		binary.BigEndian.PutUint64(id[8:], uint64(n))
+	id := func(n int) (id automations.ID) {
+		binary.BigEndian.PutUint64(id[:8], uint64(base.UnixMilli()+int64(n))<<16)
 		return id
 	}
 	const scanBudget, rows = 20_000, 40_010
@@ -318,5 +317,19 @@ func TestListIsCut(t *testing.T) {
 	found, pages = walk(storage.Page{Limit: 5, Before: id(1)}, func(p *storage.Page, at automations.ID) { p.Before = at })
 	if pages != 3 || len(found) != 2 || found[0] != id(5) {
 		t.Errorf("%d pages, %v", pages, found)
+	}
+	since := base.Add((rows - 10) * time.Millisecond)
+	for _, page := range []storage.Page{{Limit: 5, Since: since}, {Limit: 5, Since: since, Before: id(1)}} {
+		looked := 0
+		err := db.View(func(tx *storage.Tx) error {
+			got, rest, err := tx.Deliveries(page, func(d *automations.Delivery) bool { looked++; return d.Event == "rare" })
+			if len(got) != 1 || got[0].ID != id(rows-5) || rest.More || looked != 10 {
+				t.Errorf("%+v: %d found, %+v, %d looked at", page, len(got), rest, looked)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
