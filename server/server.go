@@ -142,6 +142,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, err := e.answer(w, req)
 	if err != nil {
 		a = e.route.errors()(req, err)
+		if e.route.access == accessEvents && a.status < http.StatusInternalServerError {
+			e.server.db.CountRejected()
+		}
 		if a.status == http.StatusInternalServerError {
 			e.server.log.Error("request failed", "method", r.Method, "route", e.route.path, "request_id", w.Header().Get("X-Request-Id"), "error", err)
 		}

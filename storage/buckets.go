@@ -39,6 +39,11 @@ const (
 	dedupBucket
 	idempotencyBucket
 	erasuresBucket
+	usersBucket
+	userNamesBucket
+	sessionsBucket
+	invitationsBucket
+	talliesBucket
 	bucketCount
 )
 
@@ -47,6 +52,7 @@ var bucketNames = [bucketCount]string{
 	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
 	"email_contents", "outbox", "sending", "mail_counts", "templates", "template_aliases", "suppressions", "suppression_hashes", "api_keys", "api_key_hashes",
 	"webhooks", "webhook_deliveries", "webhook_due", "dedup", "idempotency", "erasures",
+	"users", "user_names", "sessions", "invitations", "tallies",
 }
 
 func (b bucket) String() string { return bucketNames[b] }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,6 +49,11 @@ var checks = [bucketCount]check{
 	dedupBucket:               {slot: (*checker).dedupRow},
 	idempotencyBucket:         {slot: (*checker).answerRow},
 	erasuresBucket:            {row: (*checker).erasureRow},
+	usersBucket:               {record: userEntries},
+	userNamesBucket:           {owner: bodyNames(usersBucket)},
+	sessionsBucket:            {row: (*checker).sessionRow},
+	invitationsBucket:         {row: (*checker).invitationRow},
+	talliesBucket:             {row: (*checker).numberRow},
 }
 
 // bodyNames is for an index whose body is the id of its record.
@@ -343,3 +349,25 @@ func keyText(key []byte) string {
 }
 
 func countBody(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+
+func userEntries(c *checker, key []byte) ([]entry, error) {
+	u, err := c.tx.User(automations.ID(key))
+	if err != nil {
+		return nil, err
+	}
+	return []entry{{userNamesBucket, userKey(u.Name), u.ID[:]}}, nil
+}
+
+func (c *checker) sessionRow(key, _ []byte) {
+	if s, err := record[automations.Session](c.tx, sessionsBucket, key); err != nil || !c.tx.has(usersBucket, s.UserID[:]) {
+		key = bytes.Clone(key)
+		c.repairable(func(tx *Tx) error { return tx.delete(sessionsBucket, key) }, "end the session", "a session cannot be read or belongs to nobody")
+	}
+}
+
+func (c *checker) invitationRow(key, _ []byte) {
+	if _, err := record[automations.Invitation](c.tx, invitationsBucket, key); err != nil {
+		key = bytes.Clone(key)
+		c.repairable(func(tx *Tx) error { return tx.delete(invitationsBucket, key) }, "drop the invitation", "an invitation cannot be read")
+	}
+}

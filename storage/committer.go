@@ -136,6 +136,9 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	if err := btx.Commit(); err != nil {
 		return fail(err)
 	}
+	if c := db.watched.Swap(nil); c != nil {
+		close(*c)
+	}
 	if db.listeners = tx.listeners; tx.noticed {
 		select {
 		case db.webhookKick <- struct{}{}:
@@ -169,6 +172,17 @@ func (db *DB) storageError(err error) error {
 	}
 	db.fail(err)
 	return fmt.Errorf("%w: %w", ErrFailed, err)
+}
+
+// Watch returns a channel that is closed at the next commit.
+func (db *DB) Watch() <-chan struct{} {
+	c := make(chan struct{})
+	for !db.watched.CompareAndSwap(nil, &c) {
+		if other := db.watched.Load(); other != nil {
+			return *other
+		}
+	}
+	return c
 }
 
 // View runs fn in a read-only transaction on the last committed state. Keep it

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,6 +53,8 @@ type DB struct {
 	committerDone chan struct{}
 	listeners     listeners // who is told what by the last commit; the committer's own
 	webhookKick   chan struct{}
+	rejected      atomic.Int64                  // refused events that are still to be counted
+	watched       atomic.Pointer[chan struct{}] // closed at the next commit; nil when nobody waits for it
 
 	closing sync.RWMutex
 	closed  bool

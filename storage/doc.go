@@ -61,6 +61,11 @@
 //	dedup             tier slot / hmac               delivery, accepted at, window end
 //	idempotency       tier slot / sha256(door, key)  IdempotentAnswer
 //	erasures          contact                        how far the erasure has come
+//	users             user                           User
+//	user_names        sha256(name)                   user
+//	sessions          sha256(secret)                 Session
+//	invitations       sha256(secret)                 Invitation
+//	tallies           time workflow kind             number of things in half an hour, 8 bytes
 //
 // Records are JSON of the nouns in package automations. A run has a wake while
 // it is due at a time, and a mail has a row in outbox or sending until it is

@@ -78,6 +78,9 @@ func (tx *Tx) tellEmail(row *EmailRow) error {
 	if was == "" && row.Status == automations.EmailQueued && !row.ScheduledAt.IsZero() {
 		kind = automations.EmailScheduledNotice
 	}
+	if tally, ok := row.Status.Tally(); ok && was != row.Status {
+		tx.tally(tally, automations.ID{}, row.UpdatedAt, 1)
+	}
 	if was == row.Status || kind == "" {
 		return nil
 	}

@@ -65,6 +65,7 @@ func seed(t testing.TB, db *DB) *seeded {
 	s.sleeping.WakeAt = now.Add(time.Hour)
 	s.waiting.Steps = map[string]*automations.StepState{"w": {Status: automations.StepWaiting}}
 	s.mailing.CurrentStep, s.mailing.EmailID = "m", s.email
+	user := &automations.User{ID: newID(), Name: "Ada", CreatedAt: now}
 	db.must(t, func(tx *Tx) error {
 		errs := []error{
 			tx.SaveSegment(&automations.Segment{ID: s.segment, Name: "s"}),
@@ -85,6 +86,9 @@ func seed(t testing.TB, db *DB) *seeded {
 			tx.AddArrival(s.sleeping.Ref(), d.ID),
 			tx.SaveWebhook(&automations.Webhook{ID: s.hook}),
 			tx.putRecord(erasuresBucket, idKey(newID()), Erasure{}),
+			tx.CreateUser(user),
+			tx.SaveSession("session", &automations.Session{UserID: user.ID, CreatedAt: now, SeenAt: now}),
+			tx.Invite("invitation", &automations.Invitation{UserID: user.ID, CreatedAt: now}),
 		}
 		_, _, err := tx.Suppress(&automations.Suppression{ID: newID(), Email: "no@example.com"})
 		_, noticed := tx.QueueNotice(s.hook, automations.NoticeType("email.sent"), []byte("{}"), now)

@@ -49,6 +49,7 @@ var sweepStages = [...]struct {
 	{deliveriesBucket, (*sweeping).delivery},
 	{webhookDeliveriesBucket, (*sweeping).webhookDelivery},
 	{mailCountsBucket, (*sweeping).mailCount},
+	{talliesBucket, (*sweeping).tally},
 }
 
 // sweeping is a Sweep within one transaction.

@@ -54,6 +54,7 @@ func (tx *Tx) SaveRun(row *RunRow) error {
 			tx.countRun(row.WorkflowID, row.status, -1)
 		}
 		tx.countRun(row.WorkflowID, row.Status, 1)
+		tx.tallyRun(row)
 		row.status = row.Status
 		if err := tx.tell(kind, func() map[string]any { return automations.RunNotice(row.Run) }); err != nil {
 			return err
@@ -185,6 +186,10 @@ func (tx *Tx) DropArrival(ref automations.RunRef, delivery automations.ID) error
 func (tx *Tx) AddDelivery(d *automations.Delivery) error {
 	if err := tx.tell(automations.EventReceivedNotice, func() map[string]any { return automations.EventNotice(d) }); err != nil {
 		return err
+	}
+	tx.tally(automations.TallyEvents, automations.ID{}, d.ReceivedAt, 1)
+	if kind, ok := d.TallyOf(); ok {
+		tx.tally(kind, automations.ID{}, d.ReceivedAt, 1)
 	}
 	return tx.putRecord(deliveriesBucket, d.ID[:], d)
 }

@@ -24,6 +24,7 @@ type Tx struct {
 	buckets [bucketCount]*bolt.Bucket
 	writes  int                // puts and deletes so far
 	counts  map[runCount]int64 // changes of run_counts not yet written
+	tallies map[tallyAt]int64  // changes of tallies not yet written
 
 	listeners listeners // who is told what; nil until it is asked for, and after a change
 	noticed   bool      // a delivery to a webhook was queued
@@ -218,7 +219,7 @@ func (tx *Tx) flush() error {
 		}
 	}
 	tx.counts = nil
-	return nil
+	return tx.flushTallies()
 }
 
 // number reads an 8-byte count, zero when there is none.
