@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,8 +29,11 @@ func TestMain(m *testing.M) {
 //	until PATTERN METHOD PATH   call until the answer matches, at most 10 s
 //	setkey                 keep the last stdout as $KEY
 //	grab NAME REGEXP       keep the first group of the last stdout as $NAME
+//	receiver               start a receiver of webhooks at $HOOK
+//	got PATTERN            wait until the receiver has got a body with it, which becomes stdout
 //	freeze FILE N          cut a file to its first N bytes
 func TestScripts(t *testing.T) {
+	var receivers sync.Map // what each receiver of webhooks has got, by its URL
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -78,6 +83,32 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%s is not in the last output", args[1])
 				}
 				ts.Setenv(args[0], found[1])
+			},
+			"receiver": func(ts *testscript.TestScript, _ bool, _ []string) {
+				got := make(chan string, 100)
+				server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					body, err := io.ReadAll(r.Body)
+					if err == nil {
+						got <- string(body)
+					}
+				}))
+				ts.Defer(server.Close)
+				ts.Setenv("HOOK", server.URL)
+				receivers.Store(server.URL, got)
+			},
+			"got": func(ts *testscript.TestScript, _ bool, args []string) {
+				got, _ := receivers.Load(ts.Getenv("HOOK"))
+				for late := time.After(10 * time.Second); ; {
+					select {
+					case body := <-got.(chan string):
+						if strings.Contains(body, args[0]) {
+							fmt.Fprintln(ts.Stdout(), body)
+							return
+						}
+					case <-late:
+						ts.Fatalf("no webhook with %s within 10 s", args[0])
+					}
+				}
 			},
 			"freeze": func(ts *testscript.TestScript, _ bool, args []string) {
 				var n int64
