@@ -20,7 +20,7 @@ func TestResendForNode(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "resend")); err != nil {
 		t.Skip("SKIPPED: Resend's client for Node was not tried; run: npm ci --prefix e2e")
 	}
-	s := startLive(t, "")
+	s := startLive(t, "webhooks: {allow_private: [127.0.0.0/8]}")
 	node := exec.Command("node", "--test", "--test-reporter=spec")
 	node.Dir, node.Env = dir, append(os.Environ(), "OPENSEND_URL="+s.base, "OPENSEND_KEY="+s.key)
 	out, err := node.CombinedOutput()

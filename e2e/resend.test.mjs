@@ -1,6 +1,7 @@
 // Resend's own client for Node, unmodified, against a running server. The Go
 // test TestResendForNode in cmd starts the server and this file.
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
 import { test } from 'node:test'
 import { Resend } from 'resend'
 
@@ -179,6 +180,51 @@ test('suppressions', async () => {
   assert.equal((await ok(resend.suppressions.remove('lost+1@example.com'))).deleted, true)
   await ok(resend.suppressions.batch.add({ emails: ['e@example.com', 'f@example.com'] }))
   assert.equal((await ok(resend.suppressions.batch.remove({ emails: ['e@example.com', 'f@example.com'] }))).data.length, 2)
+})
+
+test('webhooks', async () => {
+  const got = []
+  const receiver = createServer(async (request, answer) => {
+    let payload = ''
+    for await (const part of request.setEncoding('utf8')) payload += part
+    const { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature } = request.headers
+    got.push({ payload, headers: { id, timestamp, signature } })
+    answer.end('thanks')
+  })
+  await new Promise((ready) => receiver.listen(0, '127.0.0.1', ready))
+  const endpoint = `http://127.0.0.1:${receiver.address().port}/hooks`
+  try {
+    await refused(resend.webhooks.create({ endpoint: 'http://10.0.0.1/', events: ['contact.created'] }), 'validation_error')
+    const webhook = await ok(resend.webhooks.create({ endpoint, events: ['contact.created', 'email.scheduled'] }))
+    await ok(resend.contacts.create({ email: 'told@example.com', firstName: 'Tess' }))
+    const first = await until(() => got[0])
+    const notice = resend.webhooks.verify({ ...first, webhookSecret: webhook.signing_secret })
+    assert.equal(notice.type, 'contact.created')
+    assert.equal(notice.data.email, 'told@example.com')
+    assert.equal(notice.data.first_name, 'Tess')
+    assert.ok(notice.created_at)
+    assert.throws(() => resend.webhooks.verify({ ...first, payload: first.payload + ' ', webhookSecret: webhook.signing_secret }))
+
+    const event = { webhookId: webhook.id, eventId: first.headers.id }
+    await until(async () => (await ok(resend.webhooks.events.get(event))).status === 'success')
+    assert.equal((await ok(resend.webhooks.events.list({ webhookId: webhook.id }))).data[0].type, 'contact.created')
+    assert.equal((await ok(resend.webhooks.events.attempts.list(event))).data[0].response, 'thanks')
+
+    const rotated = await ok(resend.webhooks.rotateSigningSecret(webhook.id))
+    assert.notEqual(rotated.signing_secret, webhook.signing_secret)
+    await ok(resend.webhooks.events.replay(event))
+    const again = await until(() => got[1])
+    assert.equal(again.headers.id, first.headers.id)
+    for (const webhookSecret of [webhook.signing_secret, rotated.signing_secret]) resend.webhooks.verify({ ...again, webhookSecret })
+
+    await ok(resend.webhooks.update(webhook.id, { status: 'disabled' }))
+    assert.equal((await ok(resend.webhooks.get(webhook.id))).status, 'disabled')
+    assert.equal((await ok(resend.webhooks.list())).data[0].endpoint, endpoint)
+    assert.equal((await ok(resend.webhooks.remove(webhook.id))).deleted, true)
+  } finally {
+    receiver.close()
+    receiver.closeAllConnections()
+  }
 })
 
 test('API keys', async () => {
