@@ -13,6 +13,9 @@
 //
 //	Accept ──kick──► wake loop ──kick──► outbox loop ──kick──► wake loop
 //
+// Webhooks are told what happens by notices, which storage queues in the
+// transaction that stores what they report; the commit kicks the webhook loop.
+//
 // A kick is a send to a channel of one place that never blocks; what is to be
 // done is always read from the file, so a lost kick or a crash loses nothing.
 //
