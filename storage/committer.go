@@ -117,7 +117,7 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	if err != nil {
 		return fail(err)
 	}
-	tx := &Tx{bolt: btx, db: db, listeners: db.listeners}
+	tx := &Tx{bolt: btx, db: db, listeners: db.listeners, failpoint: db.failpoint}
 	for i, u := range batch {
 		before := tx.writes
 		if u.err = run(u.fn, tx); u.err != nil && tx.writes != before {

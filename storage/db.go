@@ -62,6 +62,8 @@ type DB struct {
 	failing sync.Mutex
 	failure error
 	failed  chan struct{}
+
+	failpoint func(*Tx) error // of tests: called before each write
 }
 
 // lockTimeout is how long Open waits for a process that is just leaving.

@@ -50,7 +50,9 @@ func (tx *Tx) putExpiring(b bucket, key, body []byte, now time.Time, life time.D
 	for tiers[tier] < life {
 		tier++
 	}
-	tx.writes++
+	if err := tx.writing(); err != nil {
+		return err
+	}
 	slot, err := tx.bucket(b).CreateBucketIfNotExists(slotKey(tier, now, 0))
 	if err != nil {
 		return err
@@ -69,7 +71,9 @@ func (tx *Tx) DropExpired(now time.Time, limit int) (more bool, err error) {
 					return true, nil
 				}
 				limit--
-				tx.writes++
+				if err := tx.writing(); err != nil {
+					return false, err
+				}
 				if err := tx.bucket(b).DeleteBucket(bytes.Clone(key)); err != nil {
 					return false, err
 				}
@@ -177,7 +181,9 @@ func (tx *Tx) dropAnswersNaming(m automations.Mention) error {
 
 func (tx *Tx) deleteAll(b *bolt.Bucket, keys [][]byte) error {
 	for _, k := range keys {
-		tx.writes++
+		if err := tx.writing(); err != nil {
+			return err
+		}
 		if err := b.Delete(k); err != nil {
 			return err
 		}

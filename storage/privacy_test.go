@@ -8,14 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
@@ -178,20 +176,10 @@ func addWorkflow(t *testing.T, db *storage.DB, steps string) {
 // compacted is the file without its free pages.
 func compacted(t *testing.T, path string) []byte {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "compacted.db")
-	src, err := bolt.Open(path, 0o600, nil)
-	if err != nil {
+	if _, _, err := storage.Compact(path, nil); err != nil {
 		t.Fatal(err)
 	}
-	defer src.Close()
-	dst, err := bolt.Open(to, 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(bolt.Compact(dst, src, 0), dst.Close()); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := os.ReadFile(to)
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

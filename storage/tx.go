@@ -28,6 +28,8 @@ type Tx struct {
 
 	listeners listeners // who is told what; nil until it is asked for, and after a change
 	noticed   bool      // a delivery to a webhook was queued
+
+	failpoint func(*Tx) error // of tests: called before each write
 }
 
 func (tx *Tx) bucket(b bucket) *bolt.Bucket {
@@ -57,13 +59,27 @@ func (tx *Tx) get(b bucket, key []byte) ([]byte, error) {
 
 func (tx *Tx) has(b bucket, key []byte) bool { return tx.bucket(b).Get(key) != nil }
 
-func (tx *Tx) put(b bucket, key, body []byte) error {
+// writing must be called before every write: what has written is never
+// committed in part.
+func (tx *Tx) writing() error {
 	tx.writes++
+	if tx.failpoint != nil {
+		return tx.failpoint(tx)
+	}
+	return nil
+}
+
+func (tx *Tx) put(b bucket, key, body []byte) error {
+	if err := tx.writing(); err != nil {
+		return err
+	}
 	return tx.bucket(b).Put(key, seal(key, body))
 }
 
 func (tx *Tx) delete(b bucket, key []byte) error {
-	tx.writes++
+	if err := tx.writing(); err != nil {
+		return err
+	}
 	return tx.bucket(b).Delete(key)
 }
 
