@@ -36,7 +36,7 @@ type appliance struct {
 // newAppliance opens the data file and puts the parts together. Nothing moves
 // until run.
 func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
-	db, err := storage.Open(cfg.Data)
+	db, err := storage.OpenWith(cfg.Data, storage.Options{MaxSize: int64(cfg.Storage.MaxSize)})
 	if err != nil {
 		return nil, err
 	}

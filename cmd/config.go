@@ -31,6 +31,12 @@ type Config struct {
 	Log      LogConfig      `mapstructure:"log"`
 	// Retention says how long records are kept.
 	Retention RetentionConfig `mapstructure:"retention"`
+	Storage   StorageConfig   `mapstructure:"storage"`
+}
+
+// StorageConfig bounds the data file.
+type StorageConfig struct {
+	MaxSize Size `mapstructure:"max_size"` // zero leaves it to the disk
 }
 
 // RetentionConfig says how long records are kept that nothing needs any more;
@@ -220,6 +226,7 @@ func (c *Config) check() error {
 		return err
 	}
 	return errors.Join(
+		c.Storage.check(),
 		within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20),
 		within("limits.connections", c.Limits.Connections, 1, 100_000),
 		within("limits.requests_per_second", c.Limits.RequestsPerSecond, 0, 1_000_000),
@@ -236,6 +243,13 @@ func (c *Config) check() error {
 		among("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		among("log.format", c.Log.Format, "auto", "text", "json"),
 	)
+}
+
+func (c StorageConfig) check() error {
+	if c.MaxSize != 0 && c.MaxSize < storage.MinSize {
+		return fmt.Errorf("storage.max_size must be at least %d MiB, or 0 for no bound but the disk", storage.MinSize>>20)
+	}
+	return nil
 }
 
 func within[T int | int64 | time.Duration](key string, value, least, most T) error {

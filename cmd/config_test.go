@@ -79,6 +79,11 @@ func TestConfig(t *testing.T) {
 	if want := (RetentionConfig{Events: 800 * ageDay, Runs: Age(12 * time.Hour), Webhooks: 30 * ageDay, Revisions: 365 * ageDay}); err != nil || kept.Retention != want {
 		t.Errorf("%+v %v", kept.Retention, err)
 	}
+	for text, want := range map[string]Size{"20GB": 20e9, "512 MiB": 512 << 20, "0": 0, "50000000": 50e6} {
+		if cfg, err := loadText(t, "storage: {max_size: "+text+"}", ""); err != nil || cfg.Storage.MaxSize != want {
+			t.Errorf("%s: %d %v", text, cfg.Storage.MaxSize, err)
+		}
+	}
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("pass\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -110,6 +115,9 @@ func TestConfigErrors(t *testing.T) {
 		"base_url: http://u:p@example.com":       "base_url must be http or https",
 		"listen: nowhere":                        "listen must be host:port",
 		"mail:\n  from: nobody":                  "mail.from must be an address",
+		"storage:\n  max_size: 10MB":             "storage.max_size must be at least 32 MiB",
+		"storage:\n  max_size: big":              "line 2: storage.max_size must be a size such as 20GB or 512MiB",
+		"storage:\n  max_size: 99999999TB":       "line 2: storage.max_size must be a size that a file can have",
 		"retention:\n  events: soon":             "line 2: retention.events must be a time such as 90d or 12h, or forever",
 		"retention:\n  mail: -1d":                "line 2: retention.mail must be a time",
 		"retention:\n  runs: 30":                 "line 2: retention.runs must be a time",

@@ -3,7 +3,10 @@ package cmd
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"reflect"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/opensend/opensend/automations"
@@ -21,6 +24,31 @@ func (a *Age) UnmarshalText(text []byte) error {
 		return fmt.Errorf("must be a time such as 90d or 12h, or forever; it is %.40q", text)
 	}
 	*a = Age(age)
+	return nil
+}
+
+// Size is a number of bytes, such as 20GB, 512MiB or 1048576.
+type Size int64
+
+var (
+	sizeText  = regexp.MustCompile(`^(\d{1,15})\s*([A-Za-z]*)$`)
+	sizeUnits = map[string]int64{
+		"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
+	}
+)
+
+// UnmarshalText reads a Size.
+func (s *Size) UnmarshalText(text []byte) error {
+	parts := sizeText.FindStringSubmatch(string(text))
+	if parts == nil || sizeUnits[strings.ToLower(parts[2])] == 0 {
+		return fmt.Errorf("must be a size such as 20GB or 512MiB; it is %.40q", text)
+	}
+	n, unit := int64(0), sizeUnits[strings.ToLower(parts[2])]
+	fmt.Sscan(parts[1], &n)
+	if n > math.MaxInt64/unit {
+		return fmt.Errorf("must be a size that a file can have; it is %.40q", text)
+	}
+	*s = Size(n * unit)
 	return nil
 }
 

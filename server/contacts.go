@@ -86,7 +86,7 @@ func (s *Server) createContact(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error {
+	err = s.db.Intake(func(tx *storage.Tx) error {
 		for _, id := range c.Segments {
 			if _, err := tx.Segment(id); err != nil {
 				return orNotFound(err, "segment", id.String())

@@ -133,7 +133,11 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 		btx.Rollback()
 		return fail(err)
 	}
+	id := btx.ID()
 	if err := btx.Commit(); err != nil {
+		if db.reached(id) {
+			err = fmt.Errorf("nobody knows whether a transaction is on disk: %v", err) // not wrapped: this does not pass
+		}
 		return fail(err)
 	}
 	if c := db.watched.Swap(nil); c != nil {
@@ -148,6 +152,16 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	return -1
 }
 
+// reached reports whether the file is at a transaction or past it, as it is
+// when the writing of it failed at its very end.
+func (db *DB) reached(id int) (reached bool) {
+	db.bolt.View(func(btx *bolt.Tx) error {
+		reached = btx.ID() >= id
+		return nil
+	})
+	return reached
+}
+
 // run calls fn and turns a panic into an error, so that a fault in one update
 // does not take its neighbours along.
 func run(fn func(*Tx) error, tx *Tx) (err error) {
@@ -160,6 +174,9 @@ func run(fn func(*Tx) error, tx *Tx) (err error) {
 	return fn(tx)
 }
 
+// CodeFull is the code of errors that pass when there is room again.
+const CodeFull = "storage_full"
+
 // storageError sorts an error of the file itself. A full disk passes; after
 // anything else nobody can tell what is on disk, so the DB fails for good and
 // the program must start anew from what the file says.
@@ -168,7 +185,7 @@ func (db *DB) storageError(err error) error {
 	case errors.Is(err, ErrFailed):
 		return err
 	case errors.Is(err, berrors.ErrMaxSizeReached), errors.Is(err, syscall.ENOSPC):
-		return automations.Errorf(automations.KindUnavailable, "storage_full", "the server's disk is full; nothing was stored, try again later")
+		return automations.Errorf(automations.KindUnavailable, CodeFull, "the server's disk is full; nothing was stored, try again later")
 	}
 	db.fail(err)
 	return fmt.Errorf("%w: %w", ErrFailed, err)

@@ -63,6 +63,9 @@ type DB struct {
 	failure error
 	failed  chan struct{}
 
+	options Options
+	room    room
+
 	failpoint func(*Tx) error // of tests: called before each write
 }
 
@@ -73,7 +76,13 @@ const lockTimeout = 500 * time.Millisecond
 // all, readable by the owner alone. It returns an *InUseError when another
 // process holds it, and an error that says what to do when the file is
 // damaged, newer than the program, or not a data file.
-func Open(path string) (*DB, error) {
+func Open(path string) (*DB, error) { return OpenWith(path, Options{}) }
+
+// OpenWith is Open with options.
+func OpenWith(path string, options Options) (*DB, error) {
+	if options.MaxSize != 0 && options.MaxSize < MinSize {
+		return nil, fmt.Errorf("a data file cannot be bounded to less than %d bytes", MinSize)
+	}
 	if err := create(path); err != nil {
 		return nil, err
 	}
@@ -97,6 +106,7 @@ func Open(path string) (*DB, error) {
 		b.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	options.apply(db)
 	go db.commitLoop()
 	return db, nil
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/opensend/opensend/automations"
@@ -26,6 +27,11 @@ func TestStorageErrors(t *testing.T) {
 	}
 	if err := db.Update(func(tx *Tx) error { return tx.Probe() }); err != nil {
 		t.Fatal(err)
+	}
+	var id int // of the newest transaction on disk
+	db.bolt.View(func(tx *bolt.Tx) error { id = tx.ID(); return nil })
+	if !db.reached(id) || db.reached(id+1) {
+		t.Errorf("transaction %d is on disk: %v, the next: %v", id, db.reached(id), db.reached(id+1))
 	}
 	db.bolt.MaxSize = 1 // from here on the file may not grow
 	grow := make([]byte, 32<<20)

@@ -70,6 +70,7 @@ type Engine struct {
 	outboxKick  chan struct{}
 	eraseKick   chan struct{}
 	lastTurn    atomic.Int64 // when the wake loop last looked, in Unix milliseconds
+	toldFull    atomic.Int64 // when it was last said that the file is full, in Unix milliseconds
 }
 
 // New makes an Engine. Nothing moves until Run.

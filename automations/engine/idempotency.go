@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -23,7 +24,7 @@ type Idempotency[T any] struct {
 // set only when this call did it.
 func once[T any](e *Engine, idem *Idempotency[T], do func(*storage.Tx) (T, error)) (result T, replayed *storage.IdempotentAnswer, err error) {
 	var none, done T
-	err = e.db.Update(func(tx *storage.Tx) error {
+	err = e.db.Intake(func(tx *storage.Tx) error {
 		done, replayed = none, nil
 		if replayed, err = idem.replay(tx, e); err != nil || replayed != nil {
 			return err
@@ -34,9 +35,22 @@ func once[T any](e *Engine, idem *Idempotency[T], do func(*storage.Tx) (T, error
 		return idem.keep(tx, e, done)
 	})
 	if err != nil {
+		e.noteFull(err)
 		return none, nil, err
 	}
 	return done, replayed, nil
+}
+
+// noteFull tells the operator, once a minute, that callers are turned away.
+func (e *Engine) noteFull(err error) {
+	refused, ok := errors.AsType[*automations.Error](err)
+	if !ok || refused.Code != storage.CodeFull {
+		return
+	}
+	last, now := e.toldFull.Load(), time.Now().UnixMilli()
+	if time.Duration(now-last)*time.Millisecond >= time.Minute && e.toldFull.CompareAndSwap(last, now) {
+		e.log.Error("there is no room for new events and mail, and they are refused: free disk space, raise storage.max_size or keep less by retention")
+	}
 }
 
 func (idem *Idempotency[T]) replay(tx *storage.Tx, e *Engine) (*storage.IdempotentAnswer, error) {
