@@ -115,7 +115,7 @@ func strict(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usage(cmd, "%w", err)
+				return usage(cmd, "%w; write it as: %s", err, cmd.UseLine())
 			}
 			return nil
 		}
