@@ -90,7 +90,7 @@ func (v *TemplateVariable) check(p *Problems, before []TemplateVariable) {
 	case !variableKey.MatchString(v.Key):
 		p.Add("", "key", "a key has 1 to 50 letters, digits and underscores")
 	case ReservedVariable(v.Key):
-		p.Add("", "key", "%s is reserved; it is always filled in", v.Key)
+		p.Add("", "key", "%s is reserved for what the program fills in; choose another key", v.Key)
 	case isScopePath(v.Key):
 		p.Add("", "key", "%s is reserved; paths such as %s.x begin with it", v.Key, v.Key)
 	case slices.ContainsFunc(before, func(b TemplateVariable) bool { return b.Key == v.Key }):
