@@ -25,8 +25,10 @@ func slotKey(tier int, at time.Time, back int64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{byte(tier)}, uint64(slot))
 }
 
-// getExpiring finds the body of an unexpired or lately expired record.
-func (tx *Tx) getExpiring(b bucket, key []byte, now time.Time) ([]byte, error) {
+// findExpiring shows the bodies that the key has to lives, until one does:
+// ErrNotFound when none does. One that has expired may lie before it, in the
+// slot of another tier.
+func (tx *Tx) findExpiring(b bucket, key []byte, now time.Time, lives func(body []byte) bool) error {
 	for tier := range tiers {
 		for back := range int64(2) {
 			slot := tx.bucket(b).Bucket(slotKey(tier, now, back))
@@ -36,13 +38,15 @@ func (tx *Tx) getExpiring(b bucket, key []byte, now time.Time) ([]byte, error) {
 			if value := slot.Get(key); value != nil {
 				body, ok := open(key, value)
 				if !ok {
-					return nil, &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
+					return &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
 				}
-				return body, nil
+				if lives(body) {
+					return nil
+				}
 			}
 		}
 	}
-	return nil, ErrNotFound
+	return ErrNotFound
 }
 
 func (tx *Tx) putExpiring(b bucket, key, body []byte, now time.Time, life time.Duration) error {
@@ -105,14 +109,13 @@ func (tx *Tx) DedupKey(workflow, contact automations.ID, parts ...string) []byte
 
 // Dedup finds the window that is open for the key at now; ErrNotFound when
 // none is.
-func (tx *Tx) Dedup(key []byte, now time.Time) (Dedup, error) {
-	body, err := tx.getExpiring(dedupBucket, key, now)
+func (tx *Tx) Dedup(key []byte, now time.Time) (d Dedup, err error) {
+	err = tx.findExpiring(dedupBucket, key, now, func(body []byte) bool {
+		d = Dedup{DeliveryID: automations.ID(body), Since: millis(body[16:]), Until: millis(body[24:])}
+		return !now.Before(d.Since) && now.Before(d.Until)
+	})
 	if err != nil {
 		return Dedup{}, err
-	}
-	d := Dedup{DeliveryID: automations.ID(body), Since: millis(body[16:]), Until: millis(body[24:])}
-	if now.Before(d.Since) || !now.Before(d.Until) {
-		return Dedup{}, ErrNotFound
 	}
 	return d, nil
 }
@@ -135,15 +138,14 @@ type IdempotentAnswer struct {
 
 // IdempotentAnswer finds the answer kept for a key at one door; ErrNotFound
 // when there is none any more.
-func (tx *Tx) IdempotentAnswer(door, key string, now time.Time) (*IdempotentAnswer, error) {
+func (tx *Tx) IdempotentAnswer(door, key string, now time.Time) (a *IdempotentAnswer, err error) {
 	k := idempotencyKey(door, key)
-	body, err := tx.getExpiring(idempotencyBucket, k, now)
-	if err != nil {
-		return nil, err
-	}
-	a, err := decode[IdempotentAnswer](idempotencyBucket, k, body)
-	if err == nil && now.Sub(a.CreatedAt) >= IdempotencyLife {
-		return nil, ErrNotFound
+	missing := tx.findExpiring(idempotencyBucket, k, now, func(body []byte) bool {
+		a, err = decode[IdempotentAnswer](idempotencyBucket, k, body)
+		return err != nil || now.Sub(a.CreatedAt) < IdempotencyLife
+	})
+	if missing != nil {
+		return nil, missing
 	}
 	return a, err
 }

@@ -216,6 +216,27 @@ func TestDedupWindows(t *testing.T) {
 			}
 		}
 	}
+	for _, windows := range [][2]time.Duration{{5 * time.Minute, time.Hour}, {time.Hour, 5 * time.Minute}, {time.Second, time.Minute}} { // changed meanwhile
+		key, since := []byte(fmt.Sprint(windows)), start.Add(time.Minute)
+		err := db.Update(func(tx *storage.Tx) error {
+			if err := tx.AddDedup(key, storage.Dedup{DeliveryID: id, Since: since, Until: since.Add(windows[0])}); err != nil {
+				return err
+			}
+			since = since.Add(windows[0])
+			return tx.AddDedup(key, storage.Dedup{DeliveryID: id, Since: since, Until: since.Add(windows[1])})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.View(func(tx *storage.Tx) error {
+			for at, open := range map[time.Duration]bool{0: true, time.Second: true, windows[1] - time.Millisecond: true, windows[1]: false} {
+				if _, err := tx.Dedup(key, since.Add(at)); (err == nil) != open {
+					t.Errorf("windows %v, looked at %s after the second began: %v", windows, at, err)
+				}
+			}
+			return nil
+		})
+	}
 	more, dropped := true, 0
 	for more {
 		err := db.Update(func(tx *storage.Tx) (err error) {
