@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
 )
 
 // BenchmarkAccept stores events that start a run each, from so many clients at
@@ -118,4 +121,30 @@ func BenchmarkAdvance(b *testing.B) {
 		done += moved
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
+}
+
+// BenchmarkWebhooks delivers notices to one receiver on this machine, from the
+// change that is told to the answer that is noted.
+func BenchmarkWebhooks(b *testing.B) {
+	e := newEngine(b, Config{AllowPrivate: prefixes("127.0.0.0/8")})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	w := &automations.Webhook{ID: newID(), Endpoint: server.URL, Events: []automations.NoticeType{automations.ContactCreatedNotice}, Status: automations.WebhookEnabled}
+	if err := e.CreateWebhook(w); err != nil {
+		b.Fatal(err)
+	}
+	e.start(b)
+	var n atomic.Int64
+	b.ResetTimer()
+	inParallel(64, b.N, func() { e.newContact(b, fmt.Sprintf("c%d@example.com", n.Add(1))) })
+	for pending := 1; pending > 0; {
+		watch := e.db.Watch()
+		if err := e.db.View(func(tx *storage.Tx) error { pending = len(tx.WebhooksWithPending()); return nil }); err != nil {
+			b.Fatal(err)
+		}
+		if pending > 0 {
+			<-watch
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "notices/s")
 }

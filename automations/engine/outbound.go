@@ -41,7 +41,7 @@ func newOutboundClient(allowed []netip.Prefix) *outboundClient {
 		Transport: &http.Transport{
 			DialContext:            c.dialChecked,
 			MaxResponseHeaderBytes: 16 << 10,
-			MaxIdleConnsPerHost:    2,
+			MaxIdleConnsPerHost:    webhookWorkers,
 			IdleConnTimeout:        30 * time.Second,
 			DisableCompression:     true, // the limit is for what is read
 		},
@@ -49,7 +49,8 @@ func newOutboundClient(allowed []netip.Prefix) *outboundClient {
 	return c
 }
 
-// do makes one request and reads its answer. The error may be shown to users.
+// do makes one request and reads its answer. The error may be shown to users;
+// with a status it says that the body could not be read to its end.
 func (c *outboundClient) do(r *http.Request) (status int, body []byte, err error) {
 	resp, err := c.http.Do(r)
 	if err != nil {

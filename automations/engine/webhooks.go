@@ -181,7 +181,7 @@ func (e *Engine) attempt(ctx context.Context, w *automations.Webhook, d *automat
 	a.Code, body, err = e.outbound.do(r)
 	a.Response = strings.ToValidUTF8(string(body[:min(len(body), keptResponse)]), "�")
 	switch {
-	case err != nil:
+	case a.Code == 0: // with a status the receiver has decided, whatever became of the body
 		a.Error = err.Error()
 	case a.Code >= 300 && a.Code < 400:
 		a.Error = fmt.Sprintf("answered %d; redirects are not followed", a.Code)

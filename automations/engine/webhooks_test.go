@@ -341,6 +341,25 @@ func TestSlowWebhookAlone(t *testing.T) {
 	})
 }
 
+// An answer counts by its status, whatever becomes of its body: the receiver
+// has taken the notice.
+func TestWebhookAnswerIsCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		rc := receive(t, e, func(w http.ResponseWriter, _ received) {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "taken")
+		})
+		w := e.webhook(t, "/hook", automations.ContactCreatedNotice)
+		e.start(t)
+		e.newContact(t, "a@example.com")
+		time.Sleep(time.Hour)
+		if d := deliveriesTo(t, e.db, w.ID)[0]; d.Status != automations.NoticeDelivered || d.Attempts[0].Response != "taken" || len(rc.all()) != 1 {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
 // After a rotation both secrets sign, and after a day the new one alone.
 func TestWebhookRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
