@@ -201,39 +201,52 @@ func (a *acceptance) verdict(v automations.Verdict) {
 // resumeWaits ends the waits for this event, and keeps it for the runs that
 // have such a wait still before them.
 func (a *acceptance) resumeWaits() error {
-	d := a.receipt.Delivery
 	for _, ref := range a.tx.Waiting(a.contact.ID, a.event.Name) {
-		row, err := a.tx.Run(ref)
-		if err != nil {
-			return err
-		}
-		if row.Test != a.event.Test {
+		row, flow, trigger, err := a.waiting(ref)
+		switch {
+		case err != nil: // of this run alone: the event is stored all the same
+			a.engine.log.Error("a run that waits cannot be read; the event passes it by", "run", ref.RunID, "error", err)
 			continue
-		}
-		flow, err := a.defs.flow(a.tx, row.WorkflowID, row.Revision)
-		if err != nil {
-			return err
-		}
-		trigger, err := a.tx.Delivery(row.TriggerEventID)
-		if err != nil {
-			return err
-		}
-		v := row.Arrived(flow, d, trigger, a.contact, a.event.Intake.FoldCase, a.now)
-		switch v.Reason {
-		case "":
-			continue
-		case automations.Kept:
-			err = a.tx.AddArrival(ref, d.ID)
-		case automations.Resumed:
-			a.receipt.Resumed = append(a.receipt.Resumed, row.Run)
-			err = a.tx.SaveRun(row)
+		case row.Test != a.event.Test:
+		case !a.defs.exists[row.WorkflowID]:
+			err = abandon(a.tx, row, flow, a.now)
+		default:
+			err = a.arrive(row, flow, trigger)
 		}
 		if err != nil {
 			return err
 		}
-		a.verdict(v)
 	}
 	return nil
+}
+
+// waiting reads a run that the event may concern.
+func (a *acceptance) waiting(ref automations.RunRef) (row *storage.RunRow, flow *automations.Flow, trigger *automations.Delivery, err error) {
+	if row, err = a.tx.Run(ref); err != nil {
+		return nil, nil, nil, err
+	}
+	if flow, err = a.defs.flow(a.tx, row.WorkflowID, row.Revision); err != nil {
+		return nil, nil, nil, err
+	}
+	trigger, err = a.tx.Delivery(row.TriggerEventID)
+	return row, flow, trigger, err
+}
+
+// arrive tells a run of the event.
+func (a *acceptance) arrive(row *storage.RunRow, flow *automations.Flow, trigger *automations.Delivery) (err error) {
+	d := a.receipt.Delivery
+	v := row.Arrived(flow, d, trigger, a.contact, a.event.Intake.FoldCase, a.now)
+	switch v.Reason {
+	case "":
+		return nil
+	case automations.Kept:
+		err = a.tx.AddArrival(row.Ref(), d.ID)
+	case automations.Resumed:
+		a.receipt.Resumed = append(a.receipt.Resumed, row.Run)
+		err = a.tx.SaveRun(row)
+	}
+	a.verdict(v)
+	return err
 }
 
 // consider decides whether the event starts a run of the workflow.

@@ -484,3 +484,45 @@ func TestMailToSeveral(t *testing.T) {
 		}
 	})
 }
+
+// A waiting run that cannot be read, and one whose workflow is gone, do not
+// keep an event from being stored, nor from other runs.
+func TestEventPassesBrokenWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		const waits = `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"w","type":"wait_for_event","config":{"event_name":"go"}}]`
+		damaged, deleted, sound := workflow(t, e.db, waits, "", nil), workflow(t, e.db, waits, "", nil), workflow(t, e.db, waits, "", nil)
+		e.start(t)
+		runs := map[automations.ID]*automations.Run{}
+		for _, run := range e.mustAccept(t, event("start", "a@example.com")).Started {
+			runs[run.WorkflowID] = run
+		}
+		synctest.Wait()
+		err := e.db.Update(func(tx *storage.Tx) error {
+			row, err := tx.Run(runs[damaged.ID].Ref())
+			if err != nil {
+				return err
+			}
+			row.TriggerEventID = newID() // which is not there
+			return errors.Join(tx.SaveRun(row), tx.DeleteWorkflow(deleted.ID))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.mustAccept(t, event("go", "a@example.com"))
+		if len(r.Resumed) != 1 || r.Resumed[0].WorkflowID != sound.ID || len(r.Delivery.Verdicts) != 1 {
+			t.Errorf("resumed %v with %+v", r.Resumed, r.Delivery.Verdicts)
+		}
+		synctest.Wait()
+		for id, want := range map[automations.ID]automations.RunStatus{damaged.ID: automations.RunWaiting, deleted.ID: automations.RunCancelled, sound.ID: automations.RunCompleted} {
+			if run := runOf(t, e.db, runs[id]); run.Status != want {
+				t.Errorf("run is %s (%s), want %s", run.Status, run.FailureReason, want)
+			}
+		}
+		mustMatch := event("go", "a@example.com")
+		mustMatch.Intake.MustMatch = true
+		if e.mustAccept(t, mustMatch).Listened() {
+			t.Error("a run of a deleted workflow listens")
+		}
+	})
+}

@@ -93,8 +93,9 @@ func (e *Engine) advanceRun(tx *storage.Tx, defs *definitions, wake storage.Wake
 		return automations.Effects{}, tx.SaveRun(row)
 	}
 	if !defs.exists[row.WorkflowID] {
-		row.Cancel(automations.CancelledWorkflowDeleted, at)
-	} else if caught := t.attempt(); caught != nil {
+		return automations.Effects{}, abandon(tx, row, t.flow, at)
+	}
+	if caught := t.attempt(); caught != nil {
 		return automations.Effects{}, e.poison(tx, t, caught)
 	}
 	return t.effects, t.save()
@@ -243,6 +244,15 @@ func (e *Engine) CancelRun(ref automations.RunRef, reason string) (*automations.
 		return nil, err
 	}
 	return row.Run, nil
+}
+
+// abandon cancels a run whose workflow was deleted.
+func abandon(tx *storage.Tx, row *storage.RunRow, flow *automations.Flow, at time.Time) error {
+	if err := dropEmail(tx, row, automations.CancelledWorkflowDeleted); err != nil {
+		return err
+	}
+	row.Cancel(automations.CancelledWorkflowDeleted, at)
+	return saveRun(tx, row, flow)
 }
 
 // dropEmail keeps a cancelled run's mail from leaving, if it has not left yet.
