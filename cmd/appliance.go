@@ -41,7 +41,7 @@ func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
 		return nil, err
 	}
 	ap := &appliance{cfg: cfg, log: log, db: db}
-	if err := ap.build(); err != nil {
+	if err := errors.Join(db.Claim(time.Now().UTC().Truncate(time.Millisecond)), ap.build()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return ap, nil
@@ -104,6 +104,7 @@ func (ap *appliance) run(ctx context.Context, ln net.Listener) error {
 	go func() { done <- public.Serve(netutil.LimitListener(ln, ap.cfg.Limits.Connections)) }()
 	parts := 2
 	control, socket := ap.httpServer(ap.api.Control()), ap.listenControl()
+	control.WriteTimeout = 0 // a copy of the data file takes its time
 	if socket != nil {
 		parts++
 		go func() { done <- control.Serve(socket) }()

@@ -34,6 +34,14 @@ func (a *app) connect() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c, err := serving(cfg); c != nil || err != nil {
+		return c, err
+	}
+	return openClient(cfg)
+}
+
+// serving finds the server that holds the data file; nil when there is none.
+func serving(cfg Config) (*client, error) {
 	path := socketPath(cfg.Data)
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
@@ -46,7 +54,7 @@ func (a *app) connect() (*client, error) {
 	if errors.Is(err, syscall.EACCES) {
 		return nil, fmt.Errorf("the server's control socket %s belongs to another user; run this as the user that serves", path)
 	}
-	return openClient(cfg)
+	return nil, nil
 }
 
 func openClient(cfg Config) (*client, error) {
@@ -100,20 +108,30 @@ func (w *memoryWriter) Header() http.Header            { return w.header }
 func (w *memoryWriter) WriteHeader(status int)         { w.status = status }
 func (w *memoryWriter) Write(text []byte) (int, error) { return w.body.Write(text) }
 
-// stream makes one request and copies the answer as it comes, however long it
-// takes.
-func (c *client) stream(path string, w io.Writer) error {
+// get asks for something that is not one small JSON value, however long it
+// takes. The caller closes the body.
+func (c *client) get(path string) (*http.Response, error) {
 	patient := *c.http
 	patient.Timeout = 0
 	resp, err := patient.Get("http://opensend" + path)
 	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 400 {
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(resp.Body)
+		return nil, errors.Join(err, refusal(resp, raw))
+	}
+	return resp, nil
+}
+
+// stream makes one request and copies the answer as it comes.
+func (c *client) stream(path string, w io.Writer) error {
+	resp, err := c.get(path)
+	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode >= 400 {
-		raw, err := io.ReadAll(resp.Body)
-		return errors.Join(err, refusal(resp, raw))
-	}
 	_, err = io.Copy(w, resp.Body)
 	return err
 }

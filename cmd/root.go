@@ -55,6 +55,9 @@ func (a *app) run(args []string) int {
 	if _, ok := errors.AsType[*storage.InUseError](err); ok {
 		return exitInUse
 	}
+	if errors.Is(err, storage.ErrFailed) {
+		return exitStorage
+	}
 	return exitFailed
 }
 
@@ -86,7 +89,10 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.SetErr(a.stderr)
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default ./config.yaml if it exists)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
-	root.AddCommand(newServe(a), newDemo(a), newAPIKeys(a), newContacts(a), newTemplates(a), newWebhooks(a), newDKIM(a), newVersion(a))
+	root.AddCommand(
+		newServe(a), newDemo(a), newAPIKeys(a), newContacts(a), newTemplates(a), newWebhooks(a), newDKIM(a),
+		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newVersion(a),
+	)
 	root.InitDefaultCompletionCmd()
 	strict(root)
 	return root

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 //	receiver               start a receiver of webhooks at $HOOK
 //	got PATTERN            wait until the receiver has got a body with it, which becomes stdout
 //	freeze FILE N          cut a file to its first N bytes
+//	spoil FILE OLD NEW     replace bytes, given as in Go strings, everywhere in a file
 func TestScripts(t *testing.T) {
 	var receivers sync.Map // what each receiver of webhooks has got, by its URL
 	testscript.Run(t, testscript.Params{
@@ -109,6 +111,17 @@ func TestScripts(t *testing.T) {
 						ts.Fatalf("no webhook with %s within 10 s", args[0])
 					}
 				}
+			},
+			"spoil": func(ts *testscript.TestScript, _ bool, args []string) {
+				from, err := strconv.Unquote(`"` + args[1] + `"`)
+				ts.Check(err)
+				to, err := strconv.Unquote(`"` + args[2] + `"`)
+				ts.Check(err)
+				content := ts.ReadFile(args[0])
+				if !strings.Contains(content, from) || len(from) != len(to) {
+					ts.Fatalf("%s has no %q, or %q is of another length", args[0], from, to)
+				}
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(content, from, to)), 0o600))
 			},
 			"freeze": func(ts *testscript.TestScript, _ bool, args []string) {
 				var n int64

@@ -63,6 +63,10 @@ func (a *app) serve(ctx context.Context, cfg Config) error {
 	}
 	fmt.Fprintf(a.stdout, "opensend is ready at %s (listening on %s)\n  dashboard  %s\n  data       %s\n  mail       %s\n",
 		cfg.BaseURL, ln.Addr(), ap.web.SignInURL(), cfg.Data, mail)
+	if held := ap.engine.Held(); held != nil {
+		fmt.Fprintf(a.stdout, "  HELD       %s; events are taken, and nothing is sent until you run: opensend resume\n", held.Reason)
+		log.Warn("held: events are taken, and nothing is sent until opensend resume", "reason", held.Reason, "since", held.Since)
+	}
 	err = ap.run(ctx, ln)
 	if err == nil {
 		log.Info("stopped")

@@ -64,8 +64,9 @@ func New(cfg Config) (*Server, error) {
 // Handler answers the public API.
 func (s *Server) Handler() http.Handler { return s.handler(false) }
 
-// Control answers the same API to whoever can reach it, without keys. It is
-// for the control socket and for commands that open the file themselves.
+// Control answers the same API to whoever can reach it, without keys, and what
+// commands need besides. It is for the control socket and for commands that open
+// the file themselves.
 func (s *Server) Control() http.Handler { return s.handler(true) }
 
 // Drain makes /readyz say no, so that a balancer sends no more requests.
@@ -73,7 +74,11 @@ func (s *Server) Drain() { s.stopping.Store(true) }
 
 func (s *Server) handler(trusted bool) http.Handler {
 	mux := http.NewServeMux()
-	for _, rt := range routes() {
+	all := routes()
+	if trusted {
+		all = append(all, controls()...)
+	}
+	for _, rt := range all {
 		for _, prefix := range rt.prefixes() {
 			mux.Handle(rt.method+" "+prefix+rt.path, &endpoint{server: s, route: rt, api: prefix != "", trusted: trusted})
 		}

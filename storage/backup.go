@@ -120,6 +120,7 @@ func (db *DB) Spool(dir string, progress Progress) (tmp string, at time.Time, er
 			err = fmt.Errorf("copying the data file to %s: %w", dir, err)
 		}
 	}()
+	progress.tell("copying", 0, 0)
 	at = time.Now().UTC().Truncate(time.Millisecond)
 	err = db.bolt.View(func(btx *bolt.Tx) error {
 		_, err := btx.WriteTo(&syncedWriter{file: f, tell: func(done int64) { progress.tell("copying", done, btx.Size()) }})

@@ -41,7 +41,7 @@ func (tx *Tx) Check() error {
 // rows, counts that are not what a scan finds. It also tells how many rows there
 // are. progress, when not nil, is told of rows as they are passed.
 func (tx *Tx) Faults(progress func(rows int)) (faults []Fault, rows int) {
-	c := &checker{tx: tx, progress: progress, counted: map[runCount]int64{}, flows: map[string][]string{}}
+	c := &checker{tx: tx, faults: []Fault{}, progress: progress, counted: map[runCount]int64{}, flows: map[string][]string{}}
 	for err := range tx.bolt.Check() {
 		c.fault("structure: %w", err)
 	}
@@ -190,7 +190,7 @@ func (c *checker) damaged(b bucket, check check, key []byte) {
 		return // compareCounts makes it anew
 	}
 	if check.owner == nil {
-		c.fault("%w", &CorruptError{Bucket: b.String(), Key: key})
+		c.fault("a record in %s (key %x) fails its checksum", b, key)
 		return
 	}
 	c.repairable(func(tx *Tx) error { return tx.delete(b, key) }, fmt.Sprintf("drop the row %x of %s, and make it anew from its record", key, b),

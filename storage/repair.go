@@ -1,6 +1,9 @@
 package storage
 
 import (
+	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opensend/opensend/automations"
@@ -50,4 +53,35 @@ func (tx *Tx) tellRun(ref automations.RunRef) error {
 		row.Mailed(email.Email, time.Now().UTC().Truncate(time.Millisecond))
 		return nil
 	})
+}
+
+// errLookOnly undoes a repair that was only to be looked at.
+var errLookOnly = errors.New("nothing is to be changed")
+
+// Repair finds out what [Tx.Repair] would do to the file at path, and does it if
+// it really shall. A file whose pages are damaged is left alone. The error is an
+// *InUseError when a process has the file open.
+func Repair(path string, really bool, progress Progress) (done, left []Fault, err error) {
+	report, err := Inspect(path, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	broken := slices.DeleteFunc(slices.Clone(report.Faults), func(f Fault) bool { return !strings.HasPrefix(f.Text, "structure: ") })
+	if len(broken) > 0 {
+		return nil, broken, nil
+	}
+	db, err := Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = db.Update(func(tx *Tx) error {
+		if done, left, err = tx.Repair(); err == nil && !really {
+			return errLookOnly
+		}
+		return err
+	})
+	if errors.Is(err, errLookOnly) {
+		err = nil
+	}
+	return done, left, errors.Join(err, db.Close())
 }

@@ -137,7 +137,13 @@ func swap(tmp, path, kept string, release func()) (string, error) {
 		kept = ""
 	}
 	if kept != "" {
-		if err := os.Link(path, kept); err != nil {
+		name := kept
+		err := os.Link(path, kept)
+		for n := 2; errors.Is(err, fs.ErrExist); n++ {
+			kept = fmt.Sprintf("%s-%d", name, n)
+			err = os.Link(path, kept)
+		}
+		if err != nil {
 			return "", fmt.Errorf("the present file cannot be kept as %s: %w", kept, err)
 		}
 	}

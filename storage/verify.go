@@ -49,6 +49,7 @@ func (e *DamageError) Error() string {
 func Inspect(path string, progress Progress) (*Report, error) {
 	report := &Report{Faults: []Fault{}}
 	err := viewFile(path, func(tx *Tx) error {
+		progress.tell("checking rows", 0, 0)
 		report.Bytes = tx.bolt.Size()
 		report.Faults, report.Rows = tx.Faults(func(rows int) { progress.tell("checking rows", int64(rows), 0) })
 		return nil

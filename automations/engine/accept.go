@@ -344,6 +344,9 @@ func (e *Engine) Ready() error {
 	if err := e.db.Update(func(tx *storage.Tx) error { return tx.Probe() }); err != nil {
 		return fmt.Errorf("the data file takes no writes: %w", err)
 	}
+	if e.Held() != nil {
+		return nil
+	}
 	var due []storage.Wake
 	err := e.db.View(func(tx *storage.Tx) error {
 		due, _ = tx.DueRuns(time.Now().Add(-maxLag), 1)

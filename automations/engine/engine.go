@@ -69,6 +69,9 @@ type Engine struct {
 	wakeKick    chan struct{}
 	outboxKick  chan struct{}
 	eraseKick   chan struct{}
+	held        atomic.Pointer[storage.Held]
+	released    chan struct{} // closed when the file is not held
+	resuming    sync.Mutex
 	lastTurn    atomic.Int64 // when the wake loop last looked, in Unix milliseconds
 	toldFull    atomic.Int64 // when it was last said that the file is full, in Unix milliseconds
 }
@@ -87,10 +90,11 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{
+	e := &Engine{
 		cfg: cfg, db: cfg.DB, log: cfg.Log, pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain), outbound: newOutboundClient(cfg.AllowPrivate),
-		wakeKick: make(chan struct{}, 1), outboxKick: make(chan struct{}, 1), eraseKick: make(chan struct{}, 1),
-	}, nil
+		wakeKick: make(chan struct{}, 1), outboxKick: make(chan struct{}, 1), eraseKick: make(chan struct{}, 1), released: make(chan struct{}),
+	}
+	return e, e.begin()
 }
 
 // Run moves runs and mail until ctx ends, then waits for the mail in hand, at
@@ -104,7 +108,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	sendMail := func(ctx context.Context) error { return e.outboxLoop(ctx, markers) }
-	loops := []func(context.Context) error{e.wakeLoop, sendMail, e.webhookLoop, e.eraseLoop, e.expireLoop, e.sweepLoop}
+	loops := []func(context.Context) error{e.unheld(e.wakeLoop), e.unheld(sendMail), e.unheld(e.webhookLoop), e.eraseLoop, e.expireLoop, e.sweepLoop}
 	errs := make([]error, len(loops))
 	var wg sync.WaitGroup
 	for i, loop := range loops {

@@ -90,7 +90,10 @@ func (e *Engine) advanceRun(tx *storage.Tx, defs *definitions, wake storage.Wake
 	if err := t.load(); err != nil {
 		e.log.Error("a run cannot go on", "run", row.ID, "error", err)
 		row.Fail(row.CurrentStep, "what the run needs cannot be read; the server's log says more", at)
-		return automations.Effects{}, tx.SaveRun(row)
+		if t.flow == nil {
+			return automations.Effects{}, tx.SaveRun(row)
+		}
+		return automations.Effects{}, saveRun(tx, row, t.flow)
 	}
 	if !defs.exists[row.WorkflowID] {
 		return automations.Effects{}, abandon(tx, row, t.flow, at)
