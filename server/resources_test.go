@@ -281,6 +281,10 @@ func TestUnknownRoutes(t *testing.T) {
 		r.do(http.MethodGet, "/contacts", "a=b", "Content-Type", "application/x-www-form-urlencoded").want(200)
 		r.do(http.MethodDelete, "/contacts/a1@example.com", "a=b", "Content-Type", "application/x-www-form-urlencoded").want(200)
 		r.do(http.MethodPost, "/contacts", `{"email":"`+strings.Repeat("a", 1<<20)+`"}`).want(413).has("name", "payload_too_large")
+		for _, query := range []string{"search=50%", "limit=1;status=x", "search=%zz"} {
+			r.do(http.MethodGet, "/contacts?"+query, "").want(422)
+		}
+		r.do(http.MethodGet, "/contacts?search=50%25&limit=1", "").want(200)
 		r.do(http.MethodGet, "/healthz", "").want(200)
 		r.do(http.MethodGet, "/readyz", "").want(200).has("status", "ready")
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"runtime/debug"
 	"strings"
@@ -167,6 +168,9 @@ func (e *endpoint) answer(w http.ResponseWriter, req *request) (answer, error) {
 		if err != nil {
 			return answer{}, err
 		}
+	}
+	if _, err := url.ParseQuery(req.URL.RawQuery); err != nil { // half of it would be dropped silently
+		return answer{}, automations.Errorf(automations.KindInvalid, "", "the query behind the ? cannot be read; percent-encode its values")
 	}
 	if err := req.readBody(w, e.server.bodyLimit, e.route.media()); err != nil {
 		return answer{}, err
