@@ -107,6 +107,9 @@ func TestMailDiverErrors(t *testing.T) {
 		r.do(http.MethodPost, "/events", `{"name":"x","schema":{"type":"object","properties":{"n":{"type":"number"}}}}`).want(201)
 		r.do(http.MethodPost, "/v1/events", `{"event_name":"X","email":"a@example.com","properties":{"n":"no"}}`).want(400).
 			has("code", "event_payload_invalid").has("details.0.path", "payload.n")
+		r.do(http.MethodPost, "/events", `{"name":"Order.Paid","schema":{"n":"number"}}`).want(201)
+		r.automation("paid", `[{"key":"t","type":"trigger","config":{"event_name":"Order.Paid"}}]`, "")
+		r.do(http.MethodPost, "/v1/events", `{"event_name":"order.paid","email":"a@example.com","properties":{"n":"no"}}`).want(400).has("code", "event_payload_invalid")
 		r.do(http.MethodGet, "/deliveries", "").want(200).has("data.0", nil) // nothing was left behind
 	})
 }

@@ -99,11 +99,22 @@ func (e *Engine) checkPayload(ev *automations.Event) error {
 		if err != nil {
 			return err
 		}
-		s, err := defs.schema(tx, ev.Name)
-		if err != nil || s == nil {
-			return err
+		names := []string{ev.Name}
+		if ev.Intake.FoldCase { // its type may be spelled as a trigger is
+			for _, w := range defs.listeners(ev.Name, true) {
+				names = append(names, w.Trigger)
+			}
 		}
-		return s.Validate(ev.Name, ev.Payload)
+		for _, name := range names {
+			s, err := defs.schema(tx, name)
+			if err != nil {
+				return err
+			}
+			if s != nil {
+				return s.Validate(ev.Name, ev.Payload)
+			}
+		}
+		return nil
 	})
 }
 
