@@ -218,7 +218,7 @@ func TestAddressesInAnyLetters(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		id := r.do(http.MethodPost, "/emails", `{"from":"Zoë <Zoë@Bücher.example>","to":"JO\u0308RG@例え.jp","reply_to":"用户@例子.example","subject":"Größe","text":"x"}`).want(200).text("id")
 		synctest.Wait()
-		r.do(http.MethodGet, "/emails/"+id, "").has("to.0", "jörg@xn--r8jz45g.jp").has("from", `=?utf-8?q?Zo=C3=AB?= <Zoë@xn--bcher-kva.example>`).has("reply_to.0", "用户@xn--fsqu00a.example").has("status", "captured")
+		r.do(http.MethodGet, "/emails/"+id, "").has("to.0", "jörg@xn--r8jz45g.jp").has("from", `"Zoë" <Zoë@xn--bcher-kva.example>`).has("reply_to.0", "用户@xn--fsqu00a.example").has("status", "captured")
 		r.do(http.MethodPost, "/suppressions", `{"email":"Jörg@例え.jp"}`).want(201)
 		id = r.do(http.MethodPost, "/emails", `{"from":"a@example.com","to":"jörg@xn--r8jz45g.jp","subject":"x","text":"x"}`).want(200).text("id")
 		synctest.Wait()

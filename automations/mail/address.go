@@ -73,13 +73,22 @@ func isASCII[T string | []byte](s T) bool {
 // Domain is what follows the @.
 func (a Address) Domain() string { return a.Addr[strings.LastIndexByte(a.Addr, '@')+1:] }
 
-// String spells the address for people and for ParseAddress.
+// String spells the address for people and for ParseAddress, its name in the
+// letters it has.
 func (a Address) String() string {
-	if a.Name == "" {
+	switch {
+	case a.Name == "":
 		return a.Addr
+	case strings.ContainsFunc(a.Name, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return (&netmail.Address{Name: a.Name, Address: a.Addr}).String()
 	}
-	return (&netmail.Address{Name: a.Name, Address: a.Addr}).String()
+	return inQuotes(a.Name) + " <" + a.Addr + ">"
 }
+
+// inQuotes makes a quoted string (RFC 5322, section 3.2.4) of printable text.
+func inQuotes(s string) string { return `"` + quotes.Replace(s) + `"` }
+
+var quotes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // field spells the address for a header, at the column of its line.
 func (a Address) field(column int) string {

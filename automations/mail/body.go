@@ -79,10 +79,12 @@ func (p part) write(create func(textproto.MIMEHeader) (io.Writer, error)) error 
 	return parts.Close()
 }
 
+var toCRLF = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
+
 // textPart holds text with CRLF line ends, whatever line ends it had, in the
 // encoding that is shorter for it.
 func textPart(kind, text string) part {
-	text = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(text)
+	text = toCRLF.Replace(text)
 	p := part{
 		header:  textproto.MIMEHeader{"Content-Type": {kind + "; charset=utf-8"}, "Content-Transfer-Encoding": {"quoted-printable"}},
 		content: func(w io.Writer) error { return quoted(w, text) },
@@ -141,7 +143,7 @@ func (a Attachment) part() part {
 // not mean itself in a header.
 func filenameParameter(name string) string {
 	if isPlain(name) {
-		return `filename="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+		return "filename=" + inQuotes(name)
 	}
 	escaped := strings.NewReplacer("_", "%20", "=", "%", "*", "%2A").Replace(quotedWord(name))
 	return "filename*=utf-8''" + escaped

@@ -130,7 +130,7 @@ func fold(column int, text string) string {
 // phrase spells a display name.
 func phrase(column int, name string) string {
 	if isPlain(name) && len(name)+2 < lineLength-column {
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+		return inQuotes(name)
 	}
 	return encodedWords(column, name)
 }

@@ -192,6 +192,19 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// The spelling of an address is one that is read as the same address.
+func TestAddressString(t *testing.T) {
+	for _, name := range append([]string{"", "Zoë", "用户", "a\"b\\c"}, naughty...) {
+		want := Address{name, "zoë@example.com"}
+		if got, err := ParseAddress(want.String()); err != nil || got != want {
+			t.Errorf("%s is read as %v, %v", want, got, err)
+		}
+	}
+	if got := (Address{"Zoë, \"Z\"", "z@example.com"}).String(); got != `"Zoë, \"Z\"" <z@example.com>` {
+		t.Error(got)
+	}
+}
+
 // TestHeaderLines holds headers to the lengths of the RFCs where the text lets
 // them.
 func TestHeaderLines(t *testing.T) {
