@@ -3,9 +3,7 @@ package cmd
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +17,7 @@ type apiKey struct {
 	Token      string                 `json:"token,omitempty"`
 	Name       string                 `json:"name"`
 	Permission automations.Permission `json:"permission"`
+	Test       bool                   `json:"test"`
 	CreatedAt  time.Time              `json:"created_at"`
 	ExpiresAt  *time.Time             `json:"expires_at"`
 	LastUsedAt *time.Time             `json:"last_used_at"`
@@ -37,14 +36,18 @@ func newAPIKeys(a *app) *cobra.Command {
 
 func newAPIKeysCreate(a *app) *cobra.Command {
 	var name, permission, expires string
+	var test bool
 	cmd := &cobra.Command{
 		Use:   "create --name NAME",
 		Short: "Create an API key and print it, once",
 		Long: `Create an API key and print it. It is shown this once and stored as a hash.
 
 Permissions: full_access, sending_access (the mail routes), events_access
-(posting events: the key to put into an application).`,
-		Example: "  opensend apikeys create --name app --permission events_access\n  opensend apikeys create --name ci --expires 2030-01-31T12:00:00Z --json",
+(posting events: the key to put into an application).
+
+With --test it is a key for trying things out: mail that it asks for, and mail of
+runs that its events start, is captured even where other mail is sent.`,
+		Example: "  opensend apikeys create --name app --permission events_access\n  opensend apikeys create --name staging --test\n  opensend apikeys create --name ci --expires 2030-01-31T12:00:00Z --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if name == "" {
@@ -53,7 +56,7 @@ Permissions: full_access, sending_access (the mail routes), events_access
 			if !slices.Contains(automations.Permissions(), automations.Permission(permission)) {
 				return usage(cmd, "%q is not a permission; use full_access, sending_access or events_access", permission)
 			}
-			in := map[string]string{"name": name, "permission": permission}
+			in := map[string]any{"name": name, "permission": permission, "test": test}
 			if expires != "" {
 				in["expires_at"] = expires
 			}
@@ -70,69 +73,31 @@ Permissions: full_access, sending_access (the mail routes), events_access
 	}
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
 	cmd.Flags().StringVar(&permission, "permission", string(automations.FullAccess), "what it may do")
+	cmd.Flags().BoolVar(&test, "test", false, "capture what it asks for")
 	cmd.Flags().StringVar(&expires, "expires", "", "`time` after which it is refused, in RFC 3339")
 	a.jsonFlag(cmd)
 	return cmd
 }
 
 func newAPIKeysList(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List API keys",
-		Example: "  opensend apikeys list --json",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			keys, err := listAll(a, "/api-keys", func(k apiKey) string { return k.ID })
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(keys)
-			}
-			if len(keys) == 0 {
-				_, err := fmt.Fprintln(a.stdout, "No API keys yet. Create one with: opensend apikeys create --name NAME")
-				return err
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tNAME\tPERMISSION\tCREATED\tEXPIRES\tLAST USED")
-			for _, k := range keys {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Permission, k.CreatedAt.Format(time.DateTime), orNever(k.ExpiresAt), orNever(k.LastUsedAt))
-			}
-			return w.Flush()
+	return newList(a, listing[apiKey]{
+		short: "List API keys", example: "  opensend apikeys list --json", path: "/api-keys",
+		empty: "No API keys yet. Create one with: opensend apikeys create --name NAME",
+		columns: []column[apiKey]{
+			{"ID", func(k apiKey) string { return k.ID }},
+			{"NAME", func(k apiKey) string { return k.Name }},
+			{"PERMISSION", func(k apiKey) string { return string(k.Permission) }},
+			{"MODE", func(k apiKey) string { return map[bool]string{true: "test", false: "live"}[k.Test] }},
+			{"CREATED", func(k apiKey) string { return k.CreatedAt.Format(time.DateTime) }},
+			{"EXPIRES", func(k apiKey) string { return orNever(k.ExpiresAt) }},
+			{"LAST USED", func(k apiKey) string { return orNever(k.LastUsedAt) }},
 		},
-	}
-	a.jsonFlag(cmd)
-	return cmd
-}
-
-func orNever(t *time.Time) string {
-	if t == nil {
-		return "never"
-	}
-	return t.Format(time.DateTime)
+	})
 }
 
 func newAPIKeysRevoke(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "revoke ID",
-		Short:   "Revoke an API key, at once and for good",
-		Example: "  opensend apikeys revoke 0199f234-d327-7cd8-9dc5-4fd8e5e249df",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var gone struct {
-				ID      string `json:"id"`
-				Deleted bool   `json:"deleted"`
-			}
-			if err := a.call(http.MethodDelete, "/api-keys/"+url.PathEscape(args[0]), nil, &gone); err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(gone)
-			}
-			_, err := fmt.Fprintf(a.stdout, "revoked %s\n", gone.ID)
-			return err
-		},
-	}
-	a.jsonFlag(cmd)
-	return cmd
+	return newAction(a, action{
+		use: "revoke ID", short: "Revoke an API key, at once and for good", example: "  opensend apikeys revoke 0199f234-d327-7cd8-9dc5-4fd8e5e249df",
+		method: http.MethodDelete, path: "/api-keys/%s", done: "revoked %s",
+	})
 }

@@ -48,22 +48,11 @@ func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
 }
 
 func (ap *appliance) build() (err error) {
-	config := engine.Config{
-		DB: ap.db, BaseURL: ap.cfg.BaseURL, From: ap.cfg.Mail.From, RetryFor: ap.cfg.Mail.RetryFor, Workers: ap.cfg.Mail.Workers,
-		EmailsPerDay: ap.cfg.Limits.EmailsPerDay, EmailsPerMonth: ap.cfg.Limits.EmailsPerMonth,
-		PerMinute: ap.cfg.Mail.PerMinute, PerMinuteToDomain: ap.cfg.Mail.PerMinuteToDomain,
-		Retention:         ap.cfg.Retention.storage(),
-		ResendUnconfirmed: ap.cfg.Mail.OnUnconfirmed == "resend", Log: ap.log,
-	}
-	if config.DKIM, err = ap.cfg.dkimKeys(); err != nil {
+	config, err := ap.cfg.engine()
+	if err != nil {
 		return err
 	}
-	if config.AllowPrivate, err = ap.cfg.allowPrivate(); err != nil {
-		return err
-	}
-	if smtp := ap.cfg.sender(); smtp != nil {
-		config.Sender = smtp
-	}
+	config.DB, config.Log = ap.db, ap.log
 	if ap.engine, err = engine.New(config); err != nil {
 		return err
 	}

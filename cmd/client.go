@@ -24,8 +24,9 @@ func socketPath(data string) string { return data + ".sock" }
 // that holds the data file, or else on the file itself. Commands see no
 // difference.
 type client struct {
-	http  *http.Client
-	close func() error
+	http    *http.Client
+	close   func() error
+	offline bool // no server runs: this process has the file
 }
 
 // connect finds the server, or opens the file.
@@ -58,15 +59,15 @@ func serving(cfg Config) (*client, error) {
 }
 
 func openClient(cfg Config) (*client, error) {
-	networks, err := cfg.allowPrivate()
+	ec, err := cfg.engine()
 	if err != nil {
 		return nil, err
 	}
-	db, err := storage.Open(cfg.Data)
-	if err != nil {
+	if ec.DB, err = storage.Open(cfg.Data); err != nil {
 		return nil, err
 	}
-	e, err := engine.New(engine.Config{DB: db, BaseURL: cfg.BaseURL, From: cfg.Mail.From, AllowPrivate: networks})
+	db := ec.DB
+	e, err := engine.New(ec)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -74,7 +75,7 @@ func openClient(cfg Config) (*client, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &client{http: &http.Client{Transport: handlerTransport{s.Control()}}, close: db.Close}, nil
+	return &client{http: &http.Client{Transport: handlerTransport{s.Control()}}, close: db.Close, offline: true}, nil
 }
 
 // handlerTransport answers requests in this process.
@@ -142,8 +143,16 @@ func refusal(resp *http.Response, raw []byte) error {
 	if json.Unmarshal(raw, &refused) != nil || refused.Message == "" {
 		refused.Message = resp.Status
 	}
-	return errors.New(refused.Message)
+	return &refusedError{resp.StatusCode, refused.Message}
 }
+
+// refusedError is an error of the API.
+type refusedError struct {
+	status  int
+	message string
+}
+
+func (e *refusedError) Error() string { return e.message }
 
 // call makes one request and decodes the answer into out. The API's own errors
 // come back in its words.
@@ -186,28 +195,4 @@ func (a *app) call(method, path string, in, out any) error {
 	}
 	defer c.close()
 	return c.call(method, path, in, out)
-}
-
-// listAll reads every page of a list; id is what pages go on after.
-func listAll[T any](a *app, path string, id func(T) string) ([]T, error) {
-	c, err := a.connect()
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	all := []T{}
-	for query := "?limit=100"; ; {
-		var page struct {
-			Data    []T  `json:"data"`
-			HasMore bool `json:"has_more"`
-		}
-		if err := c.call(http.MethodGet, path+query, nil, &page); err != nil {
-			return nil, err
-		}
-		all = append(all, page.Data...)
-		if !page.HasMore || len(page.Data) == 0 {
-			return all, nil
-		}
-		query = "?limit=100&after=" + id(page.Data[len(page.Data)-1])
-	}
 }

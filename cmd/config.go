@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/viper"
 
+	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 )
@@ -266,6 +267,28 @@ func among(key, value string, words ...string) error {
 		}
 	}
 	return fmt.Errorf("%s must be one of %s; it is %q", key, strings.Join(words, ", "), value)
+}
+
+// engine is what the configuration says to the engine.
+func (c *Config) engine() (engine.Config, error) {
+	config := engine.Config{
+		BaseURL: c.BaseURL, From: c.Mail.From, RetryFor: c.Mail.RetryFor, Workers: c.Mail.Workers,
+		EmailsPerDay: c.Limits.EmailsPerDay, EmailsPerMonth: c.Limits.EmailsPerMonth,
+		PerMinute: c.Mail.PerMinute, PerMinuteToDomain: c.Mail.PerMinuteToDomain,
+		Retention:         c.Retention.storage(),
+		ResendUnconfirmed: c.Mail.OnUnconfirmed == "resend",
+	}
+	var err error
+	if config.DKIM, err = c.dkimKeys(); err != nil {
+		return config, err
+	}
+	if config.AllowPrivate, err = c.allowPrivate(); err != nil {
+		return config, err
+	}
+	if smtp := c.sender(); smtp != nil {
+		config.Sender = smtp
+	}
+	return config, nil
 }
 
 // allowPrivate reads the networks that webhooks may be in.

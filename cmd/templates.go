@@ -38,44 +38,24 @@ type template struct {
 }
 
 func newTemplatesList(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List templates, the newest first",
-		Example: "  opensend templates list --json",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			templates, err := listAll(a, "/templates", func(t template) string { return t.ID })
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(templates)
-			}
-			if len(templates) == 0 {
-				_, err := fmt.Fprintln(a.stdout, "No templates yet. Create one with: POST /templates")
-				return err
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tALIAS\tNAME\tSTATUS\tUPDATED")
-			for _, t := range templates {
-				status := t.Status
-				if t.Status == "published" && t.Unpublished {
-					status = "published, edited since"
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, orDash(t.Alias), t.Name, status, t.UpdatedAt.Format(time.DateTime))
-			}
-			return w.Flush()
+	return newList(a, listing[template]{
+		short: "List templates, the newest first", example: "  opensend templates list --json", path: "/templates",
+		empty: "No templates yet. Create one with: POST /templates",
+		columns: []column[template]{
+			{"ID", func(t template) string { return t.ID }},
+			{"ALIAS", func(t template) string { return orDash(t.Alias) }},
+			{"NAME", func(t template) string { return t.Name }},
+			{"STATUS", template.state},
+			{"UPDATED", func(t template) string { return t.UpdatedAt.Format(time.DateTime) }},
 		},
-	}
-	a.jsonFlag(cmd)
-	return cmd
+	})
 }
 
-func orDash(s *string) string {
-	if s == nil {
-		return "-"
+func (t template) state() string {
+	if t.Status == "published" && t.Unpublished {
+		return "published, edited since"
 	}
-	return *s
+	return t.Status
 }
 
 // preview is a rendered template as the API gives it.
@@ -155,8 +135,9 @@ does nothing.`,
 	return cmd
 }
 
-// readJSONArgument reads an object that is given itself, or as a file.
+// readJSONArgument reads an object that is given itself, or as FILE or @FILE.
 func readJSONArgument(arg string) (json.RawMessage, error) {
+	arg = strings.TrimPrefix(arg, "@")
 	raw := []byte(arg)
 	if !strings.HasPrefix(strings.TrimSpace(arg), "{") {
 		var err error
@@ -206,12 +187,4 @@ func (a *app) printPreview(p preview) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Name, v.Status, value)
 	}
 	return w.Flush()
-}
-
-// shortened cuts text to at most so many characters.
-func shortened(s string, most int) string {
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return s
 }

@@ -1,13 +1,10 @@
 package cmd
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,23 +36,17 @@ func (w webhook) state() string {
 	return string(w.Status)
 }
 
-// webhookDelivery is a delivery to a webhook as the API gives it.
+// webhookDelivery is a delivery to a webhook as the API gives it, as far as a
+// list shows it.
 type webhookDelivery struct {
 	ID            string                 `json:"id"`
-	WebhookID     string                 `json:"webhook_id"`
 	Type          automations.NoticeType `json:"type"`
 	Status        string                 `json:"status"`
 	Attempts      int                    `json:"attempts"`
-	ResponseCode  *int                   `json:"response_code"`
-	Response      *string                `json:"response"`
 	Error         *string                `json:"error"`
-	LastAttemptAt *time.Time             `json:"last_attempt_at"`
 	NextAttemptAt *time.Time             `json:"next_attempt_at"`
 	CreatedAt     time.Time              `json:"created_at"`
-	Payload       json.RawMessage        `json:"payload,omitempty"`
 }
-
-func webhookPath(id string) string { return "/webhooks/" + url.PathEscape(id) }
 
 func newWebhooks(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -105,148 +96,61 @@ func newWebhooksCreate(a *app) *cobra.Command {
 }
 
 func newWebhooksList(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List webhooks",
-		Example: "  opensend webhooks list --json",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			hooks, err := listAll(a, "/webhooks", func(w webhook) string { return w.ID })
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(hooks)
-			}
-			if len(hooks) == 0 {
-				_, err := fmt.Fprintln(a.stdout, "No webhooks yet. Create one with: opensend webhooks create URL --event TYPE")
-				return err
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tENDPOINT\tTYPES\tSTATUS\tCREATED")
-			for _, hook := range hooks {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", hook.ID, hook.Endpoint, len(hook.Events), hook.state(), hook.CreatedAt.Format(time.DateTime))
-			}
-			return w.Flush()
+	return newList(a, listing[webhook]{
+		short: "List webhooks", example: "  opensend webhooks list --json", path: "/webhooks",
+		empty: "No webhooks yet. Create one with: opensend webhooks create URL --event TYPE",
+		columns: []column[webhook]{
+			{"ID", func(w webhook) string { return w.ID }},
+			{"ENDPOINT", func(w webhook) string { return w.Endpoint }},
+			{"TYPES", func(w webhook) string { return fmt.Sprint(len(w.Events)) }},
+			{"STATUS", webhook.state},
+			{"CREATED", func(w webhook) string { return w.CreatedAt.Format(time.DateTime) }},
 		},
-	}
-	a.jsonFlag(cmd)
-	return cmd
+	})
 }
 
 func newWebhooksShow(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "show ID",
-		Short:   "Show a webhook and its secret",
-		Example: "  opensend webhooks show 0199f234-d327-7cd8-9dc5-4fd8e5e249df",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var hook webhook
-			if err := a.call(http.MethodGet, webhookPath(args[0]), nil, &hook); err != nil {
-				return err
+	return newShow(a, showing[webhook]{
+		use: "show ID", short: "Show a webhook and its secret", example: "  opensend webhooks show 0199f234-d327-7cd8-9dc5-4fd8e5e249df", path: "/webhooks/%s",
+		print: func(out io.Writer, w webhook) error {
+			rows := [][2]string{{"ID", w.ID}, {"Endpoint", w.Endpoint}, {"Status", w.state()}, {"Secret", w.SigningSecret}, {"Created", w.CreatedAt.Format(time.DateTime)}}
+			for _, kind := range w.Events {
+				rows = append(rows, [2]string{"Told of", string(kind)})
 			}
-			if a.json {
-				return a.printJSON(hook)
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "id\t%s\nendpoint\t%s\nstatus\t%s\nsecret\t%s\ncreated\t%s\n", hook.ID, hook.Endpoint, hook.state(), hook.SigningSecret, hook.CreatedAt.Format(time.DateTime))
-			for _, kind := range hook.Events {
-				fmt.Fprintf(w, "told of\t%s\n", kind)
-			}
-			return w.Flush()
+			return fields(out, rows...)
 		},
-	}
-	a.jsonFlag(cmd)
-	return cmd
+	})
 }
 
 func newWebhooksDelete(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "delete ID",
-		Short:   "Delete a webhook with its deliveries",
-		Example: "  opensend webhooks delete 0199f234-d327-7cd8-9dc5-4fd8e5e249df",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var gone struct {
-				ID      string `json:"id"`
-				Deleted bool   `json:"deleted"`
-			}
-			if err := a.call(http.MethodDelete, webhookPath(args[0]), nil, &gone); err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(gone)
-			}
-			_, err := fmt.Fprintf(a.stdout, "deleted %s\n", gone.ID)
-			return err
-		},
-	}
-	a.jsonFlag(cmd)
-	return cmd
+	return newAction(a, action{
+		use: "delete ID", short: "Delete a webhook with its deliveries", example: "  opensend webhooks delete 0199f234-d327-7cd8-9dc5-4fd8e5e249df",
+		method: http.MethodDelete, path: "/webhooks/%s", done: "deleted %s",
+	})
 }
 
 func newWebhooksDeliveries(a *app) *cobra.Command {
-	var limit int
-	var status string
-	cmd := &cobra.Command{
-		Use:     "deliveries ID",
-		Short:   "List what was sent to a webhook and what it answered",
-		Example: "  opensend webhooks deliveries 0199f234-d327-7cd8-9dc5-4fd8e5e249df --status failed",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var page struct {
-				Data []webhookDelivery `json:"data"`
-			}
-			query := url.Values{"limit": {strconv.Itoa(limit)}, "status": {status}}
-			if err := a.call(http.MethodGet, webhookPath(args[0])+"/deliveries?"+query.Encode(), nil, &page); err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(page.Data)
-			}
-			if len(page.Data) == 0 {
-				_, err := fmt.Fprintln(a.stdout, "No deliveries.")
-				return err
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tTYPE\tSTATUS\tATTEMPTS\tCREATED\tNEXT ATTEMPT\tERROR")
-			for _, d := range page.Data {
-				next, why := "", ""
-				if d.NextAttemptAt != nil {
-					next = d.NextAttemptAt.Format(time.DateTime)
-				}
-				if d.Error != nil {
-					why = *d.Error
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", d.ID, d.Type, d.Status, d.Attempts, d.CreatedAt.Format(time.DateTime), next, why)
-			}
-			return w.Flush()
+	return newList(a, listing[webhookDelivery]{
+		use: "deliveries ID", short: "List what was sent to a webhook and what it answered",
+		example: "  opensend webhooks deliveries 0199f234-d327-7cd8-9dc5-4fd8e5e249df --status failed", path: "/webhooks/%s/deliveries",
+		filters: []filter{{"status", "status", "only those that are pending, attempting, success or failed"}},
+		empty:   "No deliveries.",
+		columns: []column[webhookDelivery]{
+			{"ID", func(d webhookDelivery) string { return d.ID }},
+			{"TYPE", func(d webhookDelivery) string { return string(d.Type) }},
+			{"STATUS", func(d webhookDelivery) string { return d.Status }},
+			{"ATTEMPTS", func(d webhookDelivery) string { return fmt.Sprint(d.Attempts) }},
+			{"CREATED", func(d webhookDelivery) string { return d.CreatedAt.Format(time.DateTime) }},
+			{"NEXT ATTEMPT", func(d webhookDelivery) string { return timeText(d.NextAttemptAt) }},
+			{"ERROR", func(d webhookDelivery) string { return textOf(d.Error) }},
 		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 20, "how many, newest first")
-	cmd.Flags().StringVar(&status, "status", "", "only those that are pending, attempting, success or failed")
-	a.jsonFlag(cmd)
-	return cmd
+	})
 }
 
 func newWebhooksReplay(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "replay ID DELIVERY",
-		Short:   "Deliver again, with the same id",
-		Example: "  opensend webhooks replay 0199f234-d327-7cd8-9dc5-4fd8e5e249df 0199f234-e000-7cd8-9dc5-4fd8e5e249df",
-		Args:    cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			var d webhookDelivery
-			if err := a.call(http.MethodPost, webhookPath(args[0])+"/deliveries/"+url.PathEscape(args[1])+"/replay", nil, &d); err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(d)
-			}
-			_, err := fmt.Fprintf(a.stdout, "queued %s\n", d.ID)
-			return err
-		},
-	}
-	a.jsonFlag(cmd)
-	return cmd
+	return newAction(a, action{
+		use: "replay ID DELIVERY", short: "Deliver again, with the same id",
+		example: "  opensend webhooks replay 0199f234-d327-7cd8-9dc5-4fd8e5e249df 0199f234-e000-7cd8-9dc5-4fd8e5e249df",
+		method:  http.MethodPost, path: "/webhooks/%s/deliveries/%s/replay", done: "queued %s", waits: true,
+	})
 }
