@@ -313,7 +313,7 @@ func (s *Server) duplicateAutomation(r *request) (answer, error) {
 		}
 		copied := *w
 		copied.ID, copied.Status, copied.Revision, copied.CreatedAt = uuid.Must(uuid.NewV7()), automations.StatusDraft, 0, r.now
-		copied.Name = w.Name + " (copy)"
+		copied.Name = copyName(w.Name)
 		twin, d = &copied, own
 		return saveAutomation(tx, r, twin, &d)
 	})

@@ -97,6 +97,10 @@ func TestTemplates(t *testing.T) {
 		r.do(http.MethodPatch, "/templates/t", `{"alias":"u"}`).want(200)
 		r.do(http.MethodGet, "/templates/t", "").want(404)
 		r.do(http.MethodGet, "/templates/u", "").want(200).has("html", "new")
+		long := strings.Repeat("é", maxName)
+		r.do(http.MethodPatch, "/templates/u", `{"name":"`+long+`"}`).want(200)
+		twin := r.do(http.MethodPost, "/templates/u/duplicate", "").want(201)
+		r.do(http.MethodPatch, "/templates/"+twin.text("id"), `{"name":"`+twin.text("name")+`"}`).want(200).has("name", long[:2*(maxName-7)]+" (copy)")
 		r.do(http.MethodDelete, "/templates/"+a.text("id"), "").want(200).has("deleted", true)
 		r.do(http.MethodPost, "/templates", `{"name":"T","alias":"u","html":"x"}`).want(201) // the alias is free again
 	})

@@ -43,6 +43,15 @@ func readName(f automations.Fields, p *automations.Problems) string {
 	return name
 }
 
+// copyName is the name of a copy.
+func copyName(name string) string {
+	const suffix = " (copy)"
+	if runes := []rune(name); len(runes) > maxName-len(suffix) {
+		name = string(runes[:maxName-len(suffix)])
+	}
+	return name + suffix
+}
+
 func (s *Server) createSegment(r *request) (answer, error) {
 	f, err := r.fields()
 	if err != nil {

@@ -190,7 +190,7 @@ func (s *Server) duplicateTemplate(r *request) (answer, error) {
 		if err != nil {
 			return err
 		}
-		twin = &automations.Template{ID: uuid.Must(uuid.NewV7()), Name: t.Name + " (copy)", Draft: t.Draft, Edited: true, CreatedAt: r.now, UpdatedAt: r.now}
+		twin = &automations.Template{ID: uuid.Must(uuid.NewV7()), Name: copyName(t.Name), Draft: t.Draft, Edited: true, CreatedAt: r.now, UpdatedAt: r.now}
 		return tx.SaveTemplate(twin)
 	})
 	if err != nil {
