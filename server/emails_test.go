@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -340,7 +341,7 @@ func TestDecideOnEmails(t *testing.T) {
 		for _, id := range []string{first, second, captured} {
 			r.do(http.MethodGet, "/emails/"+id, "").has("status", "sent")
 		}
-		if len(sender.messages) != 4 || sender.messages[2] != sender.messages[0] {
+		if len(sender.messages) != 4 || !slices.Contains(sender.messages[2:], sender.messages[0]) { // workers leave in any order
 			t.Errorf("%d messages, or other bytes", len(sender.messages))
 		}
 	})
