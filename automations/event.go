@@ -60,11 +60,12 @@ const (
 	NearMiss         Reason = "near_miss"          // a trigger differs by case or one edit
 	ContactMissing   Reason = "contact_missing"    // the contact was deleted meanwhile
 	ReentryBlocked   Reason = "reentry_blocked"    // the contact is in this workflow already
+	TooMany          Reason = "too_many"           // one run more would make an event hold up everybody; see engine.MaxFanOut
 )
 
 // Reasons lists every Reason, in the order of the documentation.
 func Reasons() []Reason {
-	return []Reason{Started, Resumed, Kept, Deduplicated, ConditionsNotMet, Disabled, Unmatched, NearMiss, ContactMissing, ReentryBlocked}
+	return []Reason{Started, Resumed, Kept, Deduplicated, ConditionsNotMet, Disabled, Unmatched, NearMiss, ContactMissing, ReentryBlocked, TooMany}
 }
 
 // Verdict is what was decided about one event for one workflow, and why.
@@ -83,7 +84,7 @@ type Verdict struct {
 // event: an enabled workflow with its trigger, or a run with a wait for it.
 func (v Verdict) Listens() bool {
 	switch v.Reason {
-	case Started, Resumed, Kept, Deduplicated, ConditionsNotMet, ReentryBlocked:
+	case Started, Resumed, Kept, Deduplicated, ConditionsNotMet, ReentryBlocked, TooMany:
 		return true
 	}
 	return false

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -193,11 +194,13 @@ func initialMmap() int {
 // linked into place when it is complete and synced, so that a power cut leaves
 // either no file or a whole one, and two processes starting at once make one.
 func create(path string) error {
-	if _, err := os.Stat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return nil // whatever is wrong, opening it says so better
-	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if _, err := os.Stat(path); err == nil {
+		return syncDir(dir) // who made it may not have come so far
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil // opening it says better what is wrong
+	}
+	if err := makeDir(dir); err != nil {
 		return fmt.Errorf("the folder %s cannot be made: %w", dir, err)
 	}
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".new-*")
@@ -211,7 +214,7 @@ func create(path string) error {
 	}
 	err = os.Link(tmp.Name(), path)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		return syncDir(dir)
 	}
 	if err != nil { // a file system without links
 		err = os.Rename(tmp.Name(), path)
@@ -256,15 +259,37 @@ func random16() (r [16]byte) {
 	return r
 }
 
-// syncDir makes a new name in a directory durable. Windows has no such call.
+// makeDir makes a folder and those above it, and their names durable.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+// syncDir makes a new name in a directory durable. Windows has no such call,
+// nor have some file systems, and a directory may be closed to readers.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
 	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	if err := d.Sync(); !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
 }

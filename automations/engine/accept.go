@@ -126,7 +126,7 @@ func (e *Engine) accept(tx *storage.Tx, ev *automations.Event) (*Receipt, error)
 		return nil, err
 	}
 	a := &acceptance{
-		engine: e, tx: tx, defs: defs, event: ev, now: now(),
+		engine: e, tx: tx, defs: defs, event: ev, now: e.clock.today(),
 		listeners: defs.listeners(ev.Name, ev.Intake.FoldCase),
 	}
 	if err := a.resolveContact(); err != nil {
@@ -282,6 +282,11 @@ func (a *acceptance) consider(w *automations.Workflow) error {
 			return nil
 		}
 	}
+	if a.tooMany(flow) {
+		v.Reason = automations.TooMany
+		a.verdict(v)
+		return nil
+	}
 	repeats, err := a.deduplicate(w, scope)
 	if err != nil {
 		return err
@@ -293,6 +298,21 @@ func (a *acceptance) consider(w *automations.Workflow) error {
 		return nil
 	}
 	return a.start(w, flow, v)
+}
+
+// MaxFanOut is how many runs one event can start, and how many runs of one
+// contact can wait for the same event, which will resume them all at once:
+// what an event does is one transaction, and everybody waits for it.
+const MaxFanOut = 1000
+
+// tooMany reports whether one run more is beyond MaxFanOut.
+func (a *acceptance) tooMany(flow *automations.Flow) bool {
+	for _, name := range flow.WaitNames() {
+		if len(a.tx.Waiting(a.contact.ID, name)) >= MaxFanOut {
+			return true
+		}
+	}
+	return len(a.receipt.Started) >= MaxFanOut
 }
 
 func (a *acceptance) start(w *automations.Workflow, flow *automations.Flow, v automations.Verdict) error {

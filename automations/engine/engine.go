@@ -63,7 +63,7 @@ type Engine struct {
 	db          *storage.DB
 	log         *slog.Logger
 	definitions atomic.Pointer[definitions]
-	clock       steadyClock
+	clock       *steadyClock
 	pace        *pace
 	outbound    *outboundClient
 	wakeKick    chan struct{}
@@ -91,7 +91,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		cfg: cfg, db: cfg.DB, log: cfg.Log, pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain), outbound: newOutboundClient(cfg.AllowPrivate),
+		cfg: cfg, db: cfg.DB, log: cfg.Log, clock: newSteadyClock(), pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain), outbound: newOutboundClient(cfg.AllowPrivate),
 		wakeKick: make(chan struct{}, 1), outboxKick: make(chan struct{}, 1), eraseKick: make(chan struct{}, 1), released: make(chan struct{}),
 	}
 	return e, e.begin()

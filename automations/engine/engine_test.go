@@ -400,23 +400,6 @@ func TestDeleteContactErases(t *testing.T) {
 	})
 }
 
-func TestSteadyClock(t *testing.T) {
-	var c steadyClock
-	start := time.Now()
-	first := c.tell(start)
-	if got := c.tell(start.Add(time.Second)); got.Sub(first) != time.Second {
-		t.Errorf("a second later it is %s later", got.Sub(first))
-	}
-	// A reading without its monotonic part stands for a clock that was set.
-	back := c.tell(start.Round(0).Add(-time.Hour))
-	if back.Before(first.Add(time.Second)) {
-		t.Error("it went back")
-	}
-	if ahead := c.tell(start.Round(0).Add(2 * time.Hour)); ahead.Sub(first) < 2*time.Hour-time.Millisecond {
-		t.Errorf("it did not follow a clock that was set ahead: %s", ahead.Sub(first))
-	}
-}
-
 func TestRunEndsWithoutWork(t *testing.T) {
 	e := newEngine(t, Config{})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -30,7 +30,7 @@ func (e *Engine) wakeLoop(ctx context.Context) error {
 				return err
 			}
 		case n > 0: // look again: these runs may be due next
-		case sleep(ctx, e.wakeKick, next):
+		case sleep(ctx, e.wakeKick, e.clock.until(next)):
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -44,7 +44,7 @@ func (e *Engine) wakeLoop(ctx context.Context) error {
 func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 	var due []storage.Wake
 	peek := func(tx *storage.Tx) error {
-		due, next = tx.DueRuns(now(), wakeBatch)
+		due, next = tx.DueRuns(e.clock.today(), wakeBatch)
 		return nil
 	}
 	if err := e.db.View(peek); err != nil || len(due) == 0 {
@@ -53,7 +53,7 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 	var mailed, erasing bool
 	err = e.db.Update(func(tx *storage.Tx) error {
 		mailed, erasing = false, false
-		at := now()
+		at := e.clock.today()
 		due, _ = tx.DueRuns(at, wakeBatch)
 		defs, err := e.definitionsOf(tx)
 		if err != nil {
