@@ -41,17 +41,17 @@ func shortAddress(email string) string {
 // that look at mail open links too.
 func (d *Dashboard) preferences(w http.ResponseWriter, r *http.Request) {
 	p, err := d.cfg.Engine.Preferences(r.PathValue("token"))
-	d.showPreferences(w, p, "", err)
+	d.showPreferences(w, r, p, "", err)
 }
 
-const maxForm = 64 << 10
+const maxChoice = 64 << 10
 
 // unsubscribe acts: at once for the one-click button of a mail program (RFC
 // 8058), or as the form says.
 func (d *Dashboard) unsubscribe(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) {
-		d.message(w, http.StatusBadRequest, "The form could not be read. Please go back and try again.")
+	r.Body = http.MaxBytesReader(w, r.Body, maxChoice)
+	if err := r.ParseMultipartForm(maxChoice); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+		d.message(w, r, http.StatusBadRequest, "The form could not be read. Please go back and try again.")
 		return
 	}
 	token := r.PathValue("token")
@@ -64,28 +64,28 @@ func (d *Dashboard) unsubscribe(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		p, err := d.cfg.Engine.Choose(token, false, wanted)
-		d.showPreferences(w, p, "Your choice is saved.", err)
+		d.showPreferences(w, r, p, "Your choice is saved.", err)
 	case r.PostForm.Get("choice") == "nothing":
 		p, err := d.cfg.Engine.Choose(token, true, nil)
-		d.showPreferences(w, p, "You are unsubscribed from all mail.", err)
+		d.showPreferences(w, r, p, "You are unsubscribed from all mail.", err)
 	default:
 		p, err := d.cfg.Engine.Unsubscribe(token)
 		done := "You are unsubscribed from all mail."
 		if p != nil && p.Topic != nil {
 			done = "You will not get mail about “" + p.Topic.Name + "” any more."
 		}
-		d.showPreferences(w, p, done, err)
+		d.showPreferences(w, r, p, done, err)
 	}
 }
 
-func (d *Dashboard) showPreferences(w http.ResponseWriter, p *engine.Preferences, done string, err error) {
+func (d *Dashboard) showPreferences(w http.ResponseWriter, r *http.Request, p *engine.Preferences, done string, err error) {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		d.message(w, http.StatusNotFound, "This link is not valid, or the address it was for is not on the list any more.")
+		d.message(w, r, http.StatusNotFound, "This link is not valid, or the address it was for is not on the list any more.")
 	case err != nil:
 		d.cfg.Log.Error("page failed", "page", "unsubscribe", "error", err)
-		d.message(w, http.StatusServiceUnavailable, "This did not work. Please try again in a minute.")
+		d.message(w, r, http.StatusServiceUnavailable, "This did not work. Please try again in a minute.")
 	default:
-		d.render(w, http.StatusOK, "unsubscribe", newUnsubscribePage(p, done))
+		d.render(w, http.StatusOK, "unsubscribe", shown{Data: newUnsubscribePage(p, done)})
 	}
 }

@@ -1,0 +1,129 @@
+package web
+
+import (
+	"embed"
+	"errors"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/storage"
+)
+
+//go:embed pages/*.html static
+var files embed.FS
+
+// Config is what a dashboard needs.
+type Config struct {
+	DB     *storage.DB
+	Engine *engine.Engine
+	// API is the API's handler for trusted callers. What a page changes goes
+	// through it.
+	API http.Handler
+	// BaseURL is where people reach the server.
+	BaseURL string
+	// Version is what the program calls itself.
+	Version string
+	// Log gets what failed inside; nil discards it.
+	Log *slog.Logger
+}
+
+// Dashboard answers the pages below /dashboard and /unsubscribe.
+type Dashboard struct {
+	cfg     Config
+	pages   map[string]*template.Template
+	guesses *guesses
+	hashing chan struct{} // one place for each password that is hashed at the same time
+	started time.Time
+
+	stopping chan struct{} // closed by Stop
+	stop     func()
+}
+
+const home = "/dashboard"
+
+// New makes a Dashboard.
+func New(cfg Config) (*Dashboard, error) {
+	if cfg.DB == nil || cfg.Engine == nil || cfg.API == nil {
+		return nil, errors.New("web: Config.DB, Config.Engine and Config.API are required")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Dashboard{cfg: cfg, guesses: newGuesses(), hashing: make(chan struct{}, hashesAtOnce), started: time.Now(), stopping: make(chan struct{})}
+	d.stop = sync.OnceFunc(func() { close(d.stopping) })
+	return d, d.parsePages()
+}
+
+// parsePages reads every page with the layout and the parts that pages share.
+func (d *Dashboard) parsePages() error {
+	names, err := fs.Glob(files, "pages/*.html")
+	if err != nil {
+		return err
+	}
+	d.pages = map[string]*template.Template{}
+	for _, path := range names {
+		name := strings.TrimSuffix(strings.TrimPrefix(path, "pages/"), ".html")
+		page, err := template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/parts.html", path)
+		if err != nil {
+			return err
+		}
+		d.pages[name] = page
+	}
+	return nil
+}
+
+// policy is what pages may load: their own style and the program's own script.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// Handler answers everything below /dashboard and /unsubscribe, and leads to
+// the dashboard from /.
+func (d *Dashboard) Handler() http.Handler {
+	inside := http.NewServeMux()
+	for _, rt := range routes() {
+		inside.HandleFunc(rt.method+" "+home+rt.path, d.page(rt))
+	}
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	inside.Handle("GET /dashboard/static/", http.StripPrefix("/dashboard/static/", cached(http.FileServerFS(static))))
+	inside.HandleFunc("/", d.unknown)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, home, http.StatusSeeOther) })
+	mux.HandleFunc("GET /unsubscribe/{token}", d.preferences)
+	mux.HandleFunc("POST /unsubscribe/{token}", d.unsubscribe)
+	mux.Handle("/", http.NewCrossOriginProtection().Handler(inside)) // not for the line above: mail programs post there
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		h.Set("Cache-Control", "no-store")
+		if strings.HasPrefix(d.cfg.BaseURL, "https:") {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// cached lets browsers keep files for an hour: they change with the program,
+// whose version is in their address.
+func cached(files http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		files.ServeHTTP(w, r)
+	})
+}
+
+func (d *Dashboard) unknown(w http.ResponseWriter, r *http.Request) {
+	d.message(w, r, http.StatusNotFound, "There is no such page.")
+}

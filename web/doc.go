@@ -1,0 +1,24 @@
+// Package web is the dashboard: what came in, what it did, and the mail that
+// went out, for the owner of the machine and the people they trust; and the page
+// by which people unsubscribe.
+//
+// # Model
+//
+// Pages are rendered by the server from templates and ask nothing of other
+// hosts. What a page shows is read from the store; what it changes goes through
+// the API's own handler, [Config.API], as any client's request would: the rules
+// of the API are the rules of the dashboard, and its refusals are shown in its
+// own words. One handler of a page is one entry of the table in routes.go.
+//
+// # Promise
+//
+// Nothing below /dashboard answers before somebody has set a password with the
+// link that the server prints. Passwords are kept as argon2id, sessions as
+// hashes of their secrets. Requests from other sites change nothing. No script
+// runs but the program's own two files, whatever records hold.
+//
+// # Limits
+//
+// A session ends after 7 days without use and after 30 days in any case. Ten
+// wrong passwords from one address, or for one name, make the next wait.
+package web

@@ -1,0 +1,179 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
+)
+
+// pageRows is how many rows a list shows at once.
+const pageRows = 50
+
+// listPage is a list with a way to what is older.
+type listPage[R any] struct {
+	Rows  []R
+	Older automations.ID // the cursor of the next page; zero at the end
+}
+
+// readList reads the page of a list that the request asks for.
+func readList[R any](v *visit, read func(storage.Page) ([]R, storage.Rest, error), id func(R) automations.ID) (page listPage[R], err error) {
+	after, _ := automations.ParseID(v.FormValue("after"))
+	rows, rest, err := read(storage.Page{Limit: pageRows, After: after})
+	page.Rows = rows
+	switch {
+	case rest.Cut != automations.ID{}:
+		page.Older = rest.Cut
+	case rest.More && len(rows) > 0:
+		page.Older = id(rows[len(rows)-1])
+	}
+	return page, err
+}
+
+func (v *visit) events() (any, error) {
+	var page listPage[*automations.Delivery]
+	err := v.read(func(tx *storage.Tx) (err error) {
+		page, err = readList(v, func(p storage.Page) ([]*automations.Delivery, storage.Rest, error) { return tx.Deliveries(p, nil) },
+			func(d *automations.Delivery) automations.ID { return d.ID })
+		return err
+	})
+	return page, err
+}
+
+type eventPage struct {
+	*automations.Delivery
+	Verdicts []namedVerdict
+}
+
+type namedVerdict struct {
+	automations.Verdict
+	Automation string
+}
+
+func (v *visit) event() (any, error) {
+	var page eventPage
+	err := v.read(func(tx *storage.Tx) (err error) {
+		if page.Delivery, err = tx.Delivery(v.pathID("id")); err != nil {
+			return err
+		}
+		for _, verdict := range page.Delivery.Verdicts {
+			page.Verdicts = append(page.Verdicts, namedVerdict{verdict, workflowName(tx, verdict.WorkflowID)})
+		}
+		return nil
+	})
+	return page, err
+}
+
+func workflowName(tx *storage.Tx, id automations.ID) string {
+	w, err := tx.Workflow(id)
+	if err != nil {
+		return ""
+	}
+	return w.Name
+}
+
+type runPage struct {
+	*automations.Run
+	Automation string
+	Contact    *automations.Contact // nil when it was deleted
+	Timeline   []runStep
+}
+
+type runStep struct {
+	Key   string
+	Type  automations.StepType
+	State automations.StepState
+	Email *automations.ID
+}
+
+func (v *visit) run() (any, error) {
+	var page runPage
+	err := v.read(func(tx *storage.Tx) error {
+		row, err := tx.Run(automations.RunRef{WorkflowID: v.pathID("workflow"), RunID: v.pathID("run")})
+		if err != nil {
+			return err
+		}
+		revision, err := tx.Revision(row.WorkflowID, row.Revision)
+		if err != nil {
+			return err
+		}
+		page = runPage{Run: row.Run, Automation: workflowName(tx, row.WorkflowID)}
+		if page.Contact, err = tx.Contact(row.ContactID); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		for _, step := range revision.Definition.Steps {
+			page.Timeline = append(page.Timeline, newRunStep(step, row.StateOf(step.Key)))
+		}
+		return nil
+	})
+	return page, err
+}
+
+func newRunStep(step automations.Step, state automations.StepState) runStep {
+	shown := runStep{Key: step.Key, Type: step.Type, State: state}
+	var output struct {
+		EmailID *automations.ID `json:"email_id"`
+	}
+	if json.Unmarshal(state.Output, &output) == nil {
+		shown.Email = output.EmailID
+	}
+	return shown
+}
+
+func (v *visit) mail() (any, error) {
+	var page listPage[*automations.Email]
+	err := v.read(func(tx *storage.Tx) (err error) {
+		page, err = readList(v, func(p storage.Page) ([]*automations.Email, storage.Rest, error) { return tx.Emails(p, nil) },
+			func(e *automations.Email) automations.ID { return e.ID })
+		return err
+	})
+	return page, err
+}
+
+type emailPage struct {
+	*automations.Email
+	View mail.View
+}
+
+func (v *visit) email() (any, error) {
+	var page *emailPage
+	err := v.read(func(tx *storage.Tx) (err error) {
+		page, err = readEmail(tx, v.pathID("id"))
+		return err
+	})
+	return page, err
+}
+
+func readEmail(tx *storage.Tx, id automations.ID) (*emailPage, error) {
+	row, err := tx.Email(id)
+	if err != nil {
+		return nil, err
+	}
+	page := &emailPage{Email: row.Email}
+	content, err := tx.EmailContent(row.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return page, nil // erased
+	}
+	if err != nil {
+		return nil, err
+	}
+	page.View, err = mail.ViewOf(content.HTML, content.Text, content.Message)
+	return page, err
+}
+
+// emailHTML is the HTML of a mail by itself, for a frame that runs no script
+// and loads nothing.
+func (v *visit) emailHTML() (any, error) {
+	page, err := v.email()
+	if err != nil {
+		return nil, err
+	}
+	h := v.w.Header()
+	h.Set("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'")
+	h.Set("X-Frame-Options", "SAMEORIGIN")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	_, err = v.w.Write([]byte(page.(*emailPage).View.HTML))
+	return written{}, err
+}

@@ -1,0 +1,25 @@
+package web
+
+import "net/http"
+
+// routes is the whole dashboard.
+func routes() []route {
+	const get, post = http.MethodGet, http.MethodPost
+	return []route{
+		{get, "/join", "join", true, (*visit).join},
+		{post, "/join", "join", true, (*visit).acceptInvitation},
+		{get, "/sign-in", "sign-in", true, (*visit).signInForm},
+		{post, "/sign-in", "sign-in", true, (*visit).signInWithPassword},
+		{post, "/sign-out", "", false, (*visit).signOut},
+
+		{get, "", "today", false, (*visit).today},
+		{get, "/live", "", false, (*visit).live},
+
+		{get, "/events", "events", false, (*visit).events},
+		{get, "/events/{id}", "event", false, (*visit).event},
+		{get, "/runs/{workflow}/{run}", "run", false, (*visit).run},
+		{get, "/mail", "mail", false, (*visit).mail},
+		{get, "/mail/{id}", "email", false, (*visit).email},
+		{get, "/mail/{id}/html", "", false, (*visit).emailHTML},
+	}
+}
