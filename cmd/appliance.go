@@ -61,7 +61,7 @@ func (ap *appliance) build() (err error) {
 	}); err != nil {
 		return err
 	}
-	ap.web, err = web.New(web.Config{DB: ap.db, Engine: ap.engine, BaseURL: ap.cfg.BaseURL, Captures: ap.engine.Captures(), Log: ap.log})
+	ap.web, err = web.New(web.Config{DB: ap.db, Engine: ap.engine, API: ap.api.Control(), BaseURL: ap.cfg.BaseURL, Version: version, Log: ap.log})
 	return err
 }
 
@@ -107,6 +107,7 @@ func (ap *appliance) run(ctx context.Context, ln net.Listener) error {
 		parts--
 	}
 	ap.api.Drain()
+	ap.web.Stop()
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishRequests)
 	defer cancel()
 	err := errors.Join(cause, public.Shutdown(finish), control.Shutdown(finish))

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -85,11 +86,22 @@ func (a *app) demo(ctx context.Context, once bool) (err error) {
 	show := &demonstration{app: a, appliance: ap}
 	err = show.play(ctx)
 	if err == nil && !once {
-		fmt.Fprintf(a.stdout, "Look around: %s\nPost your own events to %s with the key %s\nCtrl-C ends the demo and deletes its data.\n", ap.web.SignInURL(), cfg.BaseURL, show.token)
-		<-ctx.Done()
+		err = show.stay(ctx)
 	}
 	stop()
 	return errors.Join(err, <-stopped)
+}
+
+// stay says how to look around, and waits.
+func (d *demonstration) stay(ctx context.Context) error {
+	password := strings.ToLower(rand.Text()[:12])
+	if err := d.appliance.web.AddUser("demo", password); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.app.stdout, "Look around: %s/dashboard with the name demo and the password %s\nPost your own events to %s with the key %s\nCtrl-C ends the demo and deletes its data.\n",
+		d.appliance.cfg.BaseURL, password, d.appliance.cfg.BaseURL, d.token)
+	<-ctx.Done()
+	return nil
 }
 
 // demonstration plays the script against a running appliance.

@@ -90,7 +90,7 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default ./config.yaml if it exists)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
 	root.AddCommand(
-		newServe(a), newDemo(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newTemplates(a), newWebhooks(a), newDKIM(a),
+		newServe(a), newDemo(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
 		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()

@@ -44,6 +44,15 @@ func closing(ln net.Listener, err error) error {
 	return err
 }
 
+// dashboard is where to look, and how to get in for the first time.
+func (ap *appliance) dashboard() (string, error) {
+	invitation, err := ap.web.Invitation()
+	if err != nil || invitation == "" {
+		return ap.cfg.BaseURL + "/dashboard", err
+	}
+	return invitation + "\n             (set your password there; the link is good once, for a day)", nil
+}
+
 func (a *app) serve(ctx context.Context, cfg Config) error {
 	log := newLog(cfg.Log, a.stderr)
 	ln, listenErr := listen(cfg.Listen)
@@ -61,8 +70,12 @@ func (a *app) serve(ctx context.Context, cfg Config) error {
 	if cfg.SMTP.Host != "" {
 		mail = "sent through " + ap.cfg.sender().Addr
 	}
+	dashboard, err := ap.dashboard()
+	if err != nil {
+		return errors.Join(err, ln.Close(), ap.db.Close())
+	}
 	fmt.Fprintf(a.stdout, "opensend is ready at %s (listening on %s)\n  dashboard  %s\n  data       %s\n  mail       %s\n",
-		cfg.BaseURL, ln.Addr(), ap.web.SignInURL(), cfg.Data, mail)
+		cfg.BaseURL, ln.Addr(), dashboard, cfg.Data, mail)
 	if held := ap.engine.Held(); held != nil {
 		fmt.Fprintf(a.stdout, "  HELD       %s; events are taken, and nothing is sent until you run: opensend resume\n", held.Reason)
 		log.Warn("held: events are taken, and nothing is sent until opensend resume", "reason", held.Reason, "since", held.Since)

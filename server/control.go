@@ -21,6 +21,9 @@ func controls() []route {
 		{get, "/control/storage", plainDoor, accessFull, (*Server).controlStorage},
 		{get, "/control/copy", plainDoor, accessFull, (*Server).controlCopy},
 		{post, "/control/backups", plainDoor, accessFull, (*Server).controlNoteBackup},
+		{get, "/control/users", plainDoor, accessFull, (*Server).controlUsers},
+		{post, "/control/users", plainDoor, accessFull, (*Server).controlInvite},
+		{http.MethodDelete, "/control/users/{name}", plainDoor, accessFull, (*Server).controlRemoveUser},
 		{post, "/control/resume", plainDoor, accessFull, (*Server).controlResume},
 	}
 }

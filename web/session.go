@@ -45,6 +45,12 @@ func (d *Dashboard) invitationLink(secret string) string {
 	return d.cfg.BaseURL + home + "/join?" + url.Values{"invitation": {secret}}.Encode()
 }
 
+// AddUser makes a user; an error says that the name is another's.
+func (d *Dashboard) AddUser(name, password string) error {
+	user := &automations.User{ID: uuid.Must(uuid.NewV7()), Name: name, Password: d.hashPassword(password), CreatedAt: time.Now().UTC()}
+	return d.cfg.DB.Update(func(tx *storage.Tx) error { return tx.CreateUser(user) })
+}
+
 // joinPage is the form that sets a password.
 type joinPage struct {
 	Invitation string

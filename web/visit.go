@@ -193,7 +193,7 @@ func (v *visit) takeNotice() string {
 func (v *visit) show(status int, page string, data any, p *problem) {
 	s := shown{
 		Path: v.URL.Path, Query: v.URL.Query(), User: v.user, Problem: p, Data: data,
-		Site: site{BaseURL: v.d.cfg.BaseURL, Version: v.d.cfg.Version, Captures: v.d.cfg.Engine.Captures()},
+		Site: site{BaseURL: v.d.cfg.BaseURL, Version: v.d.cfg.Version, Captures: v.d.cfg.Engine.Captures(), Held: v.d.cfg.Engine.Held()},
 	}
 	if v.Method == http.MethodGet {
 		s.Notice = v.takeNotice()

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/server"
 	"github.com/opensend/opensend/storage"
 	"github.com/opensend/opensend/storage/storagetest"
 )
@@ -64,70 +67,238 @@ func fill(t *testing.T, db *storage.DB) (delivery, workflow, run, email automati
 func newDashboard(t *testing.T) (*storage.DB, *Dashboard) {
 	t.Helper()
 	db := storagetest.Open(t)
-	e, err := engine.New(engine.Config{DB: db, BaseURL: "http://127.0.0.1:8787"})
+	e, err := engine.New(engine.Config{DB: db, BaseURL: base})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(Config{DB: db, Engine: e, BaseURL: "http://127.0.0.1:8787", Captures: true})
+	api, err := server.New(server.Config{DB: db, Engine: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(Config{DB: db, Engine: e, API: api.Control(), BaseURL: base})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return db, d
 }
 
+const base = "http://127.0.0.1:8787"
+
+// browser is a client of the dashboard that keeps its cookies.
+type browser struct {
+	t       *testing.T
+	d       *Dashboard
+	cookies map[string]string
+}
+
+func (b *browser) do(method, path, form string, headers ...string) *http.Response {
+	b.t.Helper()
+	r := httptest.NewRequest(method, base+path, strings.NewReader(form))
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	w := httptest.NewRecorder()
+	b.d.Handler().ServeHTTP(w, r)
+	resp := w.Result()
+	for _, c := range resp.Cookies() {
+		if b.cookies[c.Name] = c.Value; c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		}
+	}
+	return resp
+}
+
+func (b *browser) get(path string) *http.Response { return b.do(http.MethodGet, path, "") }
+
+func (b *browser) want(resp *http.Response, status int, words string) string {
+	b.t.Helper()
+	body := read(b.t, resp)
+	if resp.StatusCode != status || !strings.Contains(body, words) {
+		b.t.Fatalf("status %d instead of %d, or no %q in:\n%s", resp.StatusCode, status, words, body)
+	}
+	return body
+}
+
+const password = "correct horse battery"
+
+// signedIn makes the first user with the link of the first start.
+func signedIn(t *testing.T, d *Dashboard) *browser {
+	t.Helper()
+	b := &browser{t, d, map[string]string{}}
+	link, err := d.Invitation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := strings.TrimPrefix(link, base)
+	b.want(b.get(path), 200, "Welcome to opensend")
+	_, secret, _ := strings.Cut(path, "invitation=")
+	b.want(b.do(http.MethodPost, "/dashboard/join", "invitation="+secret+"&name=Ada&password="+password+"&again="+password), 303, "")
+	return b
+}
+
 func TestPages(t *testing.T) {
 	db, d := newDashboard(t)
-	get := func(path string, cookie *http.Cookie) *http.Response {
-		r := httptest.NewRequest(http.MethodGet, path, nil)
-		if cookie != nil {
-			r.AddCookie(cookie)
-		}
-		w := httptest.NewRecorder()
-		d.Handler().ServeHTTP(w, r)
-		return w.Result()
-	}
-	signIn := get(strings.TrimPrefix(d.SignInURL(), "http://127.0.0.1:8787"), nil)
-	if signIn.StatusCode != http.StatusSeeOther || len(signIn.Cookies()) != 1 || !signIn.Cookies()[0].HttpOnly {
-		t.Fatalf("sign in: %d %v", signIn.StatusCode, signIn.Cookies())
-	}
-	cookie := signIn.Cookies()[0]
-	if body := read(t, get("/dashboard", cookie)); !strings.Contains(body, "No events yet") || !strings.Contains(body, "curl http://127.0.0.1:8787/events/send") {
-		t.Errorf("the empty page: %s", body)
-	}
+	b := signedIn(t, d)
+	b.want(b.get("/dashboard"), 200, "Nothing has come in yet")
 	delivery, workflow, run, email := fill(t, db)
 	for path, words := range map[string]string{
-		"/dashboard": "captured",
-		"/dashboard/deliveries/" + delivery.String():                "What it did",
+		"/dashboard":                             "in the last 24 hours",
+		"/dashboard/events":                      "started",
+		"/dashboard/events/" + delivery.String(): "What it did",
 		"/dashboard/runs/" + workflow.String() + "/" + run.String(): "send_email",
-		"/dashboard/emails/" + email.String():                       "<h2>Text</h2>",
+		"/dashboard/mail":                   "captured",
+		"/dashboard/mail/" + email.String(): "<h2>Text</h2>",
 	} {
-		if resp := get(path, nil); resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s without signing in: %d", path, resp.StatusCode)
-		}
-		if resp := get(path, &http.Cookie{Name: cookieName, Value: "guess"}); resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s with a guess: %d", path, resp.StatusCode)
-		}
-		resp := get(path, cookie)
-		body := read(t, resp)
-		if resp.StatusCode != http.StatusOK || !strings.Contains(body, words) || strings.Contains(body, script) {
-			t.Errorf("%s: %d\n%s", path, resp.StatusCode, body)
+		resp := b.get(path)
+		body := b.want(resp, 200, words)
+		if strings.Contains(body, script) || strings.Contains(body, "style=") || strings.Contains(body, "onclick") {
+			t.Errorf("%s lets through what a record holds, or what the policy forbids:\n%s", path, body)
 		}
 		if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: CSP %q", path, csp)
 		}
 	}
-	framed := get("/dashboard/emails/"+email.String()+"/html", cookie)
+	framed := b.get("/dashboard/mail/" + email.String() + "/html")
 	if body := read(t, framed); !strings.Contains(body, "<p>Hi</p>") || !strings.HasPrefix(framed.Header.Get("Content-Security-Policy"), "sandbox;") {
 		t.Errorf("the mail in its frame: %v %s", framed.Header, body)
 	}
-	if resp := get("/dashboard/emails/"+email.String()+"/html", nil); resp.StatusCode != http.StatusUnauthorized {
-		t.Errorf("a mail without signing in: %d", resp.StatusCode)
-	}
-	for path, status := range map[string]int{"/dashboard/emails/x": 404, "/dashboard/nowhere": 404, "/dashboard/sign-in?token=x": 403, "/": 303, "/dashboard/style.css": 200} {
-		if resp := get(path, cookie); resp.StatusCode != status {
+	for path, status := range map[string]int{"/dashboard/mail/x": 404, "/dashboard/nowhere": 404, "/": 303, "/dashboard/static/style.css": 200, "/dashboard/static/htmx.min.js": 200} {
+		if resp := b.get(path); resp.StatusCode != status {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}
+}
+
+// Nothing answers without a session: every route but those that are open.
+func TestNothingAnswersWithoutASession(t *testing.T) {
+	db, d := newDashboard(t)
+	fill(t, db)
+	for _, known := range []bool{false, true} {
+		if known {
+			signedIn(t, d)
+		}
+		for _, cookie := range []string{"", "guess"} {
+			b := &browser{t, d, map[string]string{sessionCookie: cookie}}
+			for _, rt := range routes() {
+				path := home + strings.NewReplacer("{id}", "x", "{workflow}", "x", "{run}", "x").Replace(rt.path)
+				resp := b.do(rt.method, path, "")
+				body := read(t, resp)
+				to := resp.Header.Get("Location")
+				if !rt.open && (resp.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "/dashboard/sign-in?") || body != "" && rt.method == http.MethodPost) {
+					t.Errorf("%s %s: %d to %s: %s", rt.method, path, resp.StatusCode, to, body)
+				}
+				if rt.open && (strings.Contains(body, "a@example.com") || resp.StatusCode == http.StatusSeeOther) {
+					t.Errorf("%s %s without a session: %d %s", rt.method, path, resp.StatusCode, body)
+				}
+			}
+		}
+	}
+	if resp := (&browser{t, d, map[string]string{}}).do(http.MethodGet, "/dashboard", "", "HX-Request", "true"); resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("HX-Refresh") != "true" {
+		t.Errorf("a part of a page without a session: %d", resp.StatusCode)
+	}
+}
+
+func TestSigningIn(t *testing.T) {
+	db, d := newDashboard(t)
+	first, err := d.Invitation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &browser{t, d, map[string]string{}}
+	b.want(b.get("/dashboard/sign-in"), 200, "Nobody has set a password yet")
+	second, err := d.Invitation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.want(b.get(strings.TrimPrefix(first, base)), 422, "not good any more") // replaced by the next start's
+	_, secret, _ := strings.Cut(second, "invitation=")
+	join := func(form string) *http.Response {
+		return b.do(http.MethodPost, "/dashboard/join", "invitation="+secret+"&"+form)
+	}
+	b.want(join("name=Ada&password=short&again=short"), 422, "at least 10 characters")
+	b.want(join("name=Ada&password="+password+"&again=other+password"), 422, "the two passwords differ")
+	b.want(join("name=&password="+password+"&again="+password), 422, "name is required")
+	b.want(join("name=Ada&password="+password+"&again="+password), 303, "")
+	b.want(b.get("/dashboard"), 200, "Welcome")
+	b.want(join("name=Eve&password="+password+"&again="+password), 422, "not good any more") // used
+	if link, err := d.Invitation(); err != nil || link != "" {
+		t.Errorf("an invitation although there is a user: %s %v", link, err)
+	}
+
+	old := b.cookies[sessionCookie]
+	if strings.Contains(rawFile(t, db), old) || strings.Contains(rawFile(t, db), password) {
+		t.Error("the file gives away a session or a password")
+	}
+	b.want(b.do(http.MethodPost, "/dashboard/sign-out", "", "Sec-Fetch-Site", "cross-site"), 403, "") // from another site
+	b.want(b.get("/dashboard"), 200, "")
+	b.want(b.do(http.MethodPost, "/dashboard/sign-out", ""), 303, "")
+	again := &browser{t, d, map[string]string{sessionCookie: old}}
+	b.want(again.get("/dashboard"), 303, "")
+
+	in := func(name, password, to string) *http.Response {
+		return b.do(http.MethodPost, "/dashboard/sign-in", url.Values{"name": {name}, "password": {password}, "to": {to}}.Encode())
+	}
+	b.want(in("nobody", password, ""), 422, "the name or the password is wrong")
+	for to, want := range map[string]string{"/dashboard/mail?x=1": "/dashboard/mail?x=1", "https://evil.example/dashboard": "/dashboard", "//evil.example/dashboard": "/dashboard", "/elsewhere": "/dashboard"} {
+		if resp := in("aDa", password, to); resp.Header.Get("Location") != want {
+			t.Errorf("to %s: %d %s", to, resp.StatusCode, resp.Header.Get("Location"))
+		}
+	}
+	for range freeGuesses {
+		in("Ada", "wrong", "")
+	}
+	b.want(in("Ada", password, ""), 422, "too many wrong passwords")
+}
+
+// A session ends when it is not used, and in any case; all of somebody's can be
+// ended at once.
+func TestSessionsEnd(t *testing.T) {
+	db, d := newDashboard(t)
+	one := signedIn(t, d)
+	two := &browser{t, d, map[string]string{}}
+	two.want(two.do(http.MethodPost, "/dashboard/sign-in", "name=Ada&password="+password), 303, "")
+	age := func(b *browser, change func(*automations.Session)) {
+		err := db.Update(func(tx *storage.Tx) error {
+			s, err := tx.Session(b.cookies[sessionCookie])
+			if err != nil {
+				return err
+			}
+			change(s)
+			return tx.SaveSession(b.cookies[sessionCookie], s)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	age(one, func(s *automations.Session) { s.SeenAt = s.SeenAt.Add(-6 * 24 * time.Hour) })
+	one.want(one.get("/dashboard"), 200, "") // and this use counts
+	age(one, func(s *automations.Session) { s.SeenAt = s.SeenAt.Add(-6 * 24 * time.Hour) })
+	one.want(one.get("/dashboard"), 200, "")
+	age(one, func(s *automations.Session) { s.SeenAt = s.SeenAt.Add(-automations.SessionIdle) })
+	one.want(one.get("/dashboard"), 303, "")
+	age(two, func(s *automations.Session) { s.CreatedAt = s.CreatedAt.Add(-automations.SessionLife) })
+	two.want(two.get("/dashboard"), 303, "")
+	for _, b := range []*browser{one, two} {
+		b.want(b.do(http.MethodPost, "/dashboard/sign-in", "name=Ada&password="+password), 303, "")
+	}
+	one.want(one.do(http.MethodPost, "/dashboard/sign-out", "everywhere=1"), 303, "")
+	two.want(two.get("/dashboard"), 303, "")
+}
+
+func rawFile(t *testing.T, db *storage.DB) string {
+	t.Helper()
+	raw, err := os.ReadFile(db.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
 
 func read(t *testing.T, resp *http.Response) string {
