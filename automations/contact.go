@@ -8,8 +8,8 @@ import (
 )
 
 // Contact is one person who is written to, identified by address.
-// The JSON form of this and the other nouns is how the file stores them; what
-// clients see is rendered by the server.
+// The JSON form of this and the other nouns is how exports have them, and how the
+// file stores most; what clients see is rendered by the server.
 type Contact struct {
 	ID           ID                         `json:"id"`
 	Email        string                     `json:"email"` // as NormalizeEmail returns it; unique

@@ -67,9 +67,11 @@
 //	invitations       sha256(secret)                 Invitation
 //	tallies           time workflow kind             number of things in half an hour, 8 bytes
 //
-// Records are JSON of the nouns in package automations. A run has a wake while
-// it is due at a time, and a mail has a row in outbox or sending until it is
-// settled: both are kept in step by [Tx.SaveRun] and [Tx.SaveEmail] alone.
+// Records are the nouns in package automations: contacts, deliveries and runs as
+// their fields one after the other (see codec.go), so that an event writes
+// little, and the others as JSON. A run has a wake while it is due at a time, and
+// a mail has a row in outbox or sending until it is settled: both are kept in
+// step by [Tx.SaveRun] and [Tx.SaveEmail] alone.
 // What webhooks want to be told is queued for them by the method that stores
 // the thing itself: saving and telling are one.
 //

@@ -6,8 +6,8 @@ import (
 	"hash/crc32"
 )
 
-// formatJSON marks a body that is JSON of a noun, an id, a number or nothing.
-const formatJSON = 1
+// format1 marks a body in the form that doc.go gives for its bucket.
+const format1 = 1
 
 const envelopeSize = 5
 
@@ -23,20 +23,26 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("the data file is damaged: a record in %s (key %x) fails its checksum; restore a backup", e.Bucket, e.Key)
 }
 
-// seal puts body into an envelope bound to its key, so that neither a flipped
-// bit nor a value under the wrong key goes unnoticed.
-func seal(key, body []byte) []byte {
-	out := make([]byte, envelopeSize+len(body))
-	out[0] = formatJSON
-	copy(out[envelopeSize:], body)
-	binary.BigEndian.PutUint32(out[1:], checksum(out[0], key, body))
-	return out
+// envelope is an empty envelope, with room for a body of the size: append that,
+// then seal it.
+func envelope(room int) []byte {
+	return append(make([]byte, 0, envelopeSize+room), format1, 0, 0, 0, 0)
 }
+
+// seal binds a filled envelope to its key, so that neither a flipped bit nor a
+// value under the wrong key goes unnoticed.
+func seal(key, value []byte) []byte {
+	binary.BigEndian.PutUint32(value[1:], checksum(value[0], key, value[envelopeSize:]))
+	return value
+}
+
+// sealed is a body in its envelope.
+func sealed(key, body []byte) []byte { return seal(key, append(envelope(len(body)), body...)) }
 
 // open returns the body of an envelope without copying it; false when it is
 // damaged or of an unknown format.
 func open(key, value []byte) ([]byte, bool) {
-	if len(value) < envelopeSize || value[0] != formatJSON {
+	if len(value) < envelopeSize || value[0] != format1 {
 		return nil, false
 	}
 	body := value[envelopeSize:]

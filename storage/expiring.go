@@ -61,7 +61,7 @@ func (tx *Tx) putExpiring(b bucket, key, body []byte, now time.Time, life time.D
 	if err != nil {
 		return err
 	}
-	return slot.Put(key, seal(key, body))
+	return slot.Put(key, sealed(key, body))
 }
 
 // DropExpired deletes up to limit slots whose records have all expired, and

@@ -201,7 +201,7 @@ func TestFaultsAndRepair(t *testing.T) {
 		"late record": {func(tx *Tx, _ *seeded) error {
 			slot, err := tx.bucket(dedupBucket).CreateBucketIfNotExists(slotKey(0, time.Now(), 0))
 			key := nameHash("late")
-			return errors.Join(err, slot.Put(key, seal(key, tuple(newID(), time.Now(), time.Now().Add(time.Hour)))))
+			return errors.Join(err, slot.Put(key, sealed(key, tuple(newID(), time.Now(), time.Now().Add(time.Hour)))))
 		}, "after its slot is dropped", true},
 	} {
 		t.Run(name, func(t *testing.T) {

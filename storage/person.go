@@ -67,14 +67,14 @@ func recordsOf[T any](tx *Tx, b bucket, p Person, from []byte, rows int, own fun
 // or the address, and where to go on: nil at the end. The content of mail has
 // to be read to know.
 func (tx *Tx) naming(b bucket, from []byte, rows int, p Person) (keys [][]byte, next []byte) {
-	id, address := []byte(p.ContactID.String()), p.mention()
+	raw, id, address := p.ContactID[:], []byte(p.ContactID.String()), p.mention()
 	c := tx.bucket(b).Cursor()
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if rows == 0 {
 			return keys, bytes.Clone(k)
 		}
 		rows--
-		if b == emailContentsBucket || bytes.Contains(v, id) || address.Near(v) {
+		if b == emailContentsBucket || bytes.Contains(v, raw) || bytes.Contains(v, id) || address.Near(v) {
 			keys = append(keys, bytes.Clone(k))
 		}
 	}

@@ -107,7 +107,7 @@ func TestBitFlips(t *testing.T) {
 	}
 	at := strings.Index(string(whole), "needle")
 	flips := 0
-	for offset := at - 60; offset < at+200; offset += 3 {
+	for offset := at - 28; offset < at+200; offset += 3 {
 		flipped := append([]byte(nil), whole...)
 		flipped[offset] ^= 1 << (offset % 8)
 		copied := filepath.Join(t.TempDir(), "flipped.db")

@@ -70,10 +70,14 @@ func (tx *Tx) writing() error {
 }
 
 func (tx *Tx) put(b bucket, key, body []byte) error {
+	return tx.putValue(b, key, sealed(key, body))
+}
+
+func (tx *Tx) putValue(b bucket, key, value []byte) error {
 	if err := tx.writing(); err != nil {
 		return err
 	}
-	return tx.bucket(b).Put(key, seal(key, body))
+	return tx.bucket(b).Put(key, value)
 }
 
 func (tx *Tx) delete(b bucket, key []byte) error {
@@ -94,19 +98,22 @@ func record[T any](tx *Tx, b bucket, key []byte) (*T, error) {
 
 func decode[T any](b bucket, key, body []byte) (*T, error) {
 	v := new(T)
-	if err := json.Unmarshal(body, v); err != nil {
+	if err := decodeRecord(key, body, v); err != nil {
 		return nil, fmt.Errorf("%w: %w", &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}, err)
 	}
 	return v, nil
 }
 
 func (tx *Tx) putRecord(b bucket, key []byte, v any) error {
-	body, err := encode(v)
+	value, err := appendRecord(envelope(recordRoom), key, v)
 	if err != nil {
 		return err
 	}
-	return tx.put(b, key, body)
+	return tx.putValue(b, key, seal(key, value))
 }
+
+// recordRoom is enough for most records of an event.
+const recordRoom = 240
 
 // encode writes JSON as the nouns have it: unlike json.Marshal it leaves the
 // text of payloads as it came.
