@@ -120,6 +120,7 @@ func EmailNotice(kind NoticeType, e *Email) map[string]any {
 	if e.StepKey != "" {
 		data["step_key"] = e.StepKey
 	}
+	markTest(data, e.Test)
 	switch kind {
 	case EmailScheduledNotice:
 		data["scheduled_at"] = noticeTime(e.ScheduledAt)
@@ -163,6 +164,7 @@ func RunNotice(r *Run) map[string]any {
 	if r.FailureReason != "" {
 		data["failure_reason"] = r.FailureReason
 	}
+	markTest(data, r.Test)
 	return data
 }
 
@@ -184,7 +186,15 @@ func EventNotice(d *Delivery) map[string]any {
 	if d.ContactID != (ID{}) {
 		data["contact_id"] = d.ContactID
 	}
+	markTest(data, d.Test)
 	return data
+}
+
+// markTest marks what came of a test key.
+func markTest(data map[string]any, test bool) {
+	if test {
+		data["test"] = true
+	}
 }
 
 func orEmpty[T any](list []T) []T {

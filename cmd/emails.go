@@ -174,14 +174,17 @@ func (m email) printLinks(out io.Writer) error {
 }
 
 func (m email) print(w io.Writer) error {
-	attempts := ""
+	attempts, settled := "", "Sent"
 	if m.Attempts > 0 {
 		attempts = fmt.Sprint(m.Attempts)
+	}
+	if m.Status == "captured" {
+		settled = "Captured"
 	}
 	err := fields(w, [][2]string{
 		{"ID", m.ID}, {"Status", m.state()}, {"From", m.From}, {"To", strings.Join(m.To, ", ")}, {"Cc", strings.Join(m.CC, ", ")}, {"Bcc", strings.Join(m.BCC, ", ")},
 		{"Subject", m.Subject}, {"Automation", textOf(m.AutomationID)}, {"Run", textOf(m.RunID)}, {"Step", textOf(m.StepKey)},
-		{"Created", m.CreatedAt.Format(time.DateTime)}, {"Next attempt", timeText(m.ScheduledAt)}, {"Sent", timeText(m.SentAt)}, {"Attempts", attempts},
+		{"Created", m.CreatedAt.Format(time.DateTime)}, {"Next attempt", timeText(m.ScheduledAt)}, {settled, timeText(m.SentAt)}, {"Attempts", attempts},
 	}...)
 	if err != nil {
 		return err

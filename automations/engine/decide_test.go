@@ -272,6 +272,30 @@ func TestReleaseEmail(t *testing.T) {
 	})
 }
 
+// Who is told what happens is told which of it are tests.
+func TestNoticesOfTests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{Sender: sendFunc((&answers{}).send)})
+		rc := receive(t, e, status(200))
+		e.webhook(t, "/all", automations.EventReceivedNotice, automations.RunStartedNotice, automations.RunCompletedNotice, automations.EmailCapturedNotice, automations.EmailSentNotice)
+		workflow(t, e.db, sendNow, "", nil)
+		e.start(t)
+		e.mustAccept(t, testEvent("start", "a@example.com"))
+		e.mustAccept(t, event("start", "a@example.com"))
+		time.Sleep(idle)
+		told := map[any][]string{}
+		for _, r := range rc.all() {
+			told[r.data()["test"]] = append(told[r.data()["test"]], string(r.kind()))
+		}
+		for test, mail := range map[any]automations.NoticeType{true: automations.EmailCapturedNotice, nil: automations.EmailSentNotice} {
+			want := []string{string(mail), "event.received", "run.completed", "run.started"}
+			if slices.Sort(told[test]); !slices.Equal(told[test], want) {
+				t.Errorf("test %v: told %v, want %v", test, told[test], want)
+			}
+		}
+	})
+}
+
 func testEvent(name, email string) *automations.Event {
 	ev := event(name, email)
 	ev.Test = true
