@@ -135,6 +135,12 @@ func (v verdict) words() string {
 		return "No automation has this event as its trigger, and no run waits for it."
 	case automations.NearMiss:
 		return fmt.Sprintf("started nothing: its trigger is %q, which is nearly this name", orDash(v.Trigger))
+	case automations.ContactMissing:
+		return "started nothing: the contact was deleted meanwhile"
+	case automations.ReentryBlocked:
+		return "started nothing: the contact is in it already"
+	case automations.TooMany:
+		return "started nothing: as many runs as one event may start or resume are there already"
 	}
 	return v.Verdict
 }
