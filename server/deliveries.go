@@ -25,6 +25,9 @@ func deliveryFilter(r *request) (keep func(*automations.Delivery) bool, from tim
 	var p automations.Problems
 	query := r.URL.Query()
 	event, email, verdict := query.Get("event"), strings.ToLower(strings.TrimSpace(query.Get("email"))), automations.Reason(query.Get("verdict"))
+	if identity, err := automations.NormalizeEmail(email); err == nil {
+		email = identity
+	}
 	contact := r.queryID(&p, "contact_id")
 	oneOf(&p, "verdict", verdict, automations.Reasons())
 	from, to := r.queryTime(&p, "from"), r.queryTime(&p, "to")

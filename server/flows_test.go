@@ -264,6 +264,8 @@ func TestDeliveriesOfATime(t *testing.T) {
 			}
 		}
 		r.do(http.MethodGet, "/deliveries?from=yesterday", "").want(422)
+		far := r.post("y", "Ada@Münster.example", `{}`)
+		r.do(http.MethodGet, "/deliveries?email=ADA@M%C3%BCnster.example", "").want(200).has("data.0.id", far.text("delivery.id")).has("data.1", nil)
 	})
 }
 
