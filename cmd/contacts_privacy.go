@@ -48,7 +48,9 @@ where others' records name it. Its runs are cancelled and its mail does not
 leave. If the address is suppressed it stays so, by a hash that does not give it
 away. This cannot be undone. The address need not be a contact's.
 
-Automations, templates and other things that you wrote yourself are left alone.`,
+Automations, templates and other things that you wrote yourself are left alone.
+Bytes of what was erased stay in unused pages of the file until they are used
+again; opensend compact drops them.`,
 		Example: "  opensend contacts erase ada@example.com",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

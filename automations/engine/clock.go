@@ -30,6 +30,11 @@ func (c *steadyClock) now() time.Time {
 	return wall.UTC().Truncate(time.Millisecond)
 }
 
+// setBy is by how much people have set that clock since the program began.
+func (c *steadyClock) setBy() time.Duration {
+	return c.wall().Round(0).Sub(c.began.Round(0)) - time.Since(c.began)
+}
+
 // until is when a time by that clock comes if nobody sets it; zero stays zero.
 func (c *steadyClock) until(at time.Time) time.Time {
 	if at.IsZero() {

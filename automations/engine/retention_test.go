@@ -197,6 +197,32 @@ func publish(t *testing.T, db *storage.DB, w *automations.Workflow, number int) 
 	}
 }
 
+// A clock that is wrong by a year deletes nothing if it is set right within the
+// hour. One that stays is believed.
+func TestRetentionMistrustsTheClock(t *testing.T) {
+	for name, right := range map[string]bool{"set right": true, "left": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEngine(t, Config{Retention: storage.Retention{Events: 10 * days}})
+				clock := e.setClock()
+				r := e.mustAccept(t, event("start", "a@example.com"))
+				e.start(t)
+				time.Sleep(days + 40*time.Minute) // a pass comes in 20 minutes
+				clock.set(365 * days)
+				time.Sleep(50 * time.Minute)
+				if right {
+					clock.set(-365 * days)
+				}
+				time.Sleep(days + 2*time.Hour)
+				synctest.Wait()
+				if kept := keptDelivery(t, e.db, r.Delivery.ID); kept != right {
+					t.Errorf("the event is kept: %v", kept)
+				}
+			})
+		})
+	}
+}
+
 // A pass says when the oldest record that it left falls due.
 func TestSweepKnowsWhatIsNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
