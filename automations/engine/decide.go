@@ -106,18 +106,28 @@ func (e *Engine) canLeave(tx *storage.Tx, email *automations.Email) error {
 }
 
 // awaitAgain makes the run of a mail wait for it. A run that has gone its way
-// without it must not: it may have sent the mail's successor.
+// without it must not: it may have sent the mail's successor. Nor must one whose
+// automation was deleted.
 func (e *Engine) awaitAgain(tx *storage.Tx, email *automations.Email) error {
 	row, err := tx.Run(email.Run)
-	switch {
-	case errors.Is(err, storage.ErrNotFound): // none, or its time to be kept is over
+	if errors.Is(err, storage.ErrNotFound) { // none, or its time to be kept is over
 		return nil
-	case err != nil || row.EmailID == email.ID:
+	}
+	if err != nil {
 		return err
+	}
+	defs, err := e.definitionsOf(tx)
+	switch {
+	case err != nil:
+		return err
+	case !defs.exists[row.WorkflowID]:
+		return automations.Errorf(automations.KindConflict, "email_automation_deleted", "the automation of the mail was deleted; its mail is not sent again")
+	case row.EmailID == email.ID:
+		return nil
 	case !row.AwaitAgain(email, now()):
 		return automations.Errorf(automations.KindConflict, "email_run_gone_on", "the run of the mail has gone on without it and is %s; see the run %s", row.Status, row.ID)
 	}
-	flow, err := e.flowOf(tx, row)
+	flow, err := defs.flow(tx, row.WorkflowID, row.Revision)
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func TestResendEmailOfARunThatWentOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &answers{errs: []error{refused, gone, refused}}
 		e := newEngine(t, Config{Sender: sendFunc(server.send)})
-		workflow(t, e.db, sendNow, "", nil)
+		w := workflow(t, e.db, sendNow, "", nil)
 		e.start(t)
 		retried := e.mustAccept(t, event("start", "a@example.com")).Started[0]
 		time.Sleep(idle)
@@ -119,6 +119,11 @@ func TestResendEmailOfARunThatWentOn(t *testing.T) {
 		}
 		_, err := e.ResendEmail(mailOf(t, e, cancelled).ID)
 		wantCode(t, err, "email_run_gone_on")
+		if err := e.db.Update(func(tx *storage.Tx) error { return tx.DeleteWorkflow(w.ID) }); err != nil {
+			t.Fatal(err)
+		}
+		_, err = e.ResendEmail(mailOf(t, e, cancelled).ID)
+		wantCode(t, err, "email_automation_deleted")
 		time.Sleep(idle)
 		if len(server.messages) != 4 {
 			t.Errorf("%d messages", len(server.messages))
