@@ -30,6 +30,7 @@ type Config struct {
 	SMTP     SMTPConfig     `mapstructure:"smtp"`
 	Webhooks WebhooksConfig `mapstructure:"webhooks"`
 	Log      LogConfig      `mapstructure:"log"`
+	Backup   BackupConfig   `mapstructure:"backup"`
 	// Retention says how long records are kept.
 	Retention RetentionConfig `mapstructure:"retention"`
 	Storage   StorageConfig   `mapstructure:"storage"`
@@ -38,6 +39,13 @@ type Config struct {
 // StorageConfig bounds the data file.
 type StorageConfig struct {
 	MaxSize Size `mapstructure:"max_size"` // zero leaves it to the disk
+}
+
+// BackupConfig says where and how often the data file is backed up.
+type BackupConfig struct {
+	Dir   string        `mapstructure:"dir"` // no backups when empty
+	Every time.Duration `mapstructure:"every"`
+	Keep  int           `mapstructure:"keep"` // the newest so many
 }
 
 // RetentionConfig says how long records are kept that nothing needs any more;
@@ -121,6 +129,7 @@ func defaultConfig() Config {
 		Mail:      MailConfig{RetryFor: 48 * time.Hour, OnUnconfirmed: "hold", Workers: 8},
 		SMTP:      SMTPConfig{Port: 587, TLS: string(mail.StartTLS), Timeout: 30 * time.Second},
 		Log:       LogConfig{Level: "info", Format: "auto"},
+		Backup:    BackupConfig{Every: 24 * time.Hour, Keep: 7},
 		Retention: RetentionConfig{Events: 90 * ageDay, Runs: 90 * ageDay, Mail: 30 * ageDay, FailedMail: 90 * ageDay, Webhooks: 30 * ageDay, Revisions: 365 * ageDay},
 	}
 }
@@ -237,6 +246,8 @@ func (c *Config) check() error {
 		within("mail.per_minute", c.Mail.PerMinute, 0, 1_000_000),
 		within("mail.per_minute_to_domain", c.Mail.PerMinuteToDomain, 0, 1_000_000),
 		within("mail.retry_for", c.Mail.RetryFor, time.Minute, 30*24*time.Hour),
+		within("backup.every", c.Backup.Every, time.Minute, 31*24*time.Hour),
+		within("backup.keep", c.Backup.Keep, 1, 10_000),
 		within("smtp.port", c.SMTP.Port, 1, 65535),
 		within("smtp.timeout", c.SMTP.Timeout, time.Second, 10*time.Minute),
 		among("mail.on_unconfirmed", c.Mail.OnUnconfirmed, "hold", "resend"),
@@ -276,6 +287,7 @@ func (c *Config) engine() (engine.Config, error) {
 		EmailsPerDay: c.Limits.EmailsPerDay, EmailsPerMonth: c.Limits.EmailsPerMonth,
 		PerMinute: c.Mail.PerMinute, PerMinuteToDomain: c.Mail.PerMinuteToDomain,
 		Retention:         c.Retention.storage(),
+		Backup:            engine.BackupPlan{Dir: c.Backup.Dir, Every: c.Backup.Every, Keep: c.Backup.Keep},
 		ResendUnconfirmed: c.Mail.OnUnconfirmed == "resend",
 	}
 	var err error

@@ -51,6 +51,8 @@ type Config struct {
 	// AllowPrivate are networks beside the public Internet that webhooks may be
 	// in.
 	AllowPrivate []netip.Prefix
+	// Backup says where and how often the file is backed up.
+	Backup BackupPlan
 	// Workers is how many mails are sent at once; zero means 8.
 	Workers int
 	// Log gets what an operator should know; nil discards it.
@@ -108,7 +110,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	sendMail := func(ctx context.Context) error { return e.outboxLoop(ctx, markers) }
-	loops := []func(context.Context) error{e.unheld(e.wakeLoop), e.unheld(sendMail), e.unheld(e.webhookLoop), e.eraseLoop, e.expireLoop, e.sweepLoop}
+	loops := []func(context.Context) error{e.unheld(e.wakeLoop), e.unheld(sendMail), e.unheld(e.webhookLoop), e.eraseLoop, e.expireLoop, e.sweepLoop, e.backupLoop}
 	errs := make([]error, len(loops))
 	var wg sync.WaitGroup
 	for i, loop := range loops {

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/opensend/opensend/storage"
+)
+
+// BackupPlan says where and how often the data file is backed up. With no Dir it
+// is not.
+type BackupPlan struct {
+	Dir   string        // made when it is missing
+	Every time.Duration // from one to the next, restarts or not
+	Keep  int           // how many are kept, the newest; more than zero
+}
+
+// backupRetry is the longest that a failed backup waits for another try.
+const backupRetry = time.Hour
+
+// backupName is what backups of this loop are called. Other files in their
+// folder are left alone.
+var backupName = regexp.MustCompile(`^opensend-\d{8}T\d{6}Z\.db$`)
+
+// backupLoop makes backups when they are due.
+func (e *Engine) backupLoop(ctx context.Context) error {
+	if e.cfg.Backup.Dir == "" {
+		<-ctx.Done()
+		return nil
+	}
+	for ctx.Err() == nil {
+		next, err := e.nextBackup()
+		if err != nil {
+			if err := e.survive(ctx, "reading when the last backup was made", err); err != nil {
+				return err
+			}
+			continue
+		}
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		if err := e.backUp(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextBackup is when the next one is due: at once when there was none.
+func (e *Engine) nextBackup() (time.Time, error) {
+	var last storage.Backup
+	err := e.db.View(func(tx *storage.Tx) (err error) {
+		last, err = tx.LastBackup()
+		return err
+	})
+	due := last.At.Add(e.cfg.Backup.Every)
+	if retry := last.FailedAt.Add(min(e.cfg.Backup.Every, backupRetry)); !last.FailedAt.IsZero() && retry.After(due) {
+		due = retry
+	}
+	return due, err
+}
+
+// backUp makes one backup and deletes those that are too many. That it failed is
+// logged and remembered, and ends nothing.
+func (e *Engine) backUp() error {
+	began := time.Now()
+	b, err := e.writeBackup()
+	if err == nil {
+		e.log.Info("backed up", "file", b.Path, "bytes", b.Bytes, "verified", b.Verified, "took", time.Since(began).Round(time.Millisecond))
+		return nil
+	}
+	if e.db.Failed() != nil {
+		return err
+	}
+	e.log.Error("the backup failed", "folder", e.cfg.Backup.Dir, "error", err)
+	if err := e.db.Update(func(tx *storage.Tx) error { return tx.NoteBackupFailure(now(), err) }); err != nil {
+		e.log.Error("remembering that the backup failed", "error", err)
+		return e.db.Failed()
+	}
+	return nil
+}
+
+func (e *Engine) writeBackup() (storage.Backup, error) {
+	dir := e.cfg.Backup.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return storage.Backup{}, fmt.Errorf("the folder %s cannot be made: %w", dir, err)
+	}
+	b, err := e.db.Backup(filepath.Join(dir, "opensend-"+now().Format("20060102T150405Z")+".db"), true, nil)
+	if err != nil {
+		return b, err
+	}
+	return b, e.dropOldBackups()
+}
+
+// dropOldBackups keeps the newest ones. Their names tell their order.
+func (e *Engine) dropOldBackups() error {
+	found, err := os.ReadDir(e.cfg.Backup.Dir)
+	if err != nil {
+		return err
+	}
+	found = slices.DeleteFunc(found, func(f os.DirEntry) bool { return !f.Type().IsRegular() || !backupName.MatchString(f.Name()) })
+	for _, old := range found[:max(len(found)-e.cfg.Backup.Keep, 0)] {
+		if err := os.Remove(filepath.Join(e.cfg.Backup.Dir, old.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
