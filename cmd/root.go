@@ -91,7 +91,7 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
 	root.AddCommand(
 		newServe(a), newDemo(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
-		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newVersion(a),
+		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()
 	strict(root)

@@ -42,7 +42,7 @@ func TestScheduledBackups(t *testing.T) {
 		if got := names(); len(got) != 2 {
 			t.Errorf("a restart made another: %q", got)
 		}
-		time.Sleep(9 * 24 * time.Hour)
+		time.Sleep(9*24*time.Hour + time.Minute)
 		if got := names(); len(got) != 4 || got[0] != "opensend-20000108T000000Z.db" || got[3] != "opensend-mine.db" {
 			t.Errorf("after ten days: %q", got)
 		}
@@ -58,7 +58,7 @@ func TestScheduledBackups(t *testing.T) {
 		}
 		e = newEngine(t, Config{DB: e.db, Backup: BackupPlan{Dir: filepath.Join(blocked, "x"), Every: 24 * time.Hour, Keep: 3}})
 		e.start(t)
-		time.Sleep(25 * time.Hour)
+		time.Sleep(25*time.Hour + time.Minute)
 		last := func() (b storage.Backup) {
 			e.db.View(func(tx *storage.Tx) (err error) {
 				b, err = tx.LastBackup()
@@ -73,7 +73,7 @@ func TestScheduledBackups(t *testing.T) {
 		if err := os.Remove(blocked); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + time.Minute)
 		if b := last(); !b.At.After(failed.FailedAt) || b.Error != "" {
 			t.Errorf("after another hour: %+v", b)
 		}
