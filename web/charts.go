@@ -22,7 +22,7 @@ type series struct{ Name, Class string }
 func heartbeat(title string, bars []bar) template.HTML {
 	const width, gap, height = 5, 2, 22
 	var out strings.Builder
-	fmt.Fprintf(&out, `<svg class="heartbeat" viewBox="0 0 %d %d" role="img" aria-label="%s">`, len(bars)*(width+gap)-gap, height, template.HTMLEscapeString(title))
+	fmt.Fprintf(&out, `<svg class="heartbeat" viewBox="0 0 %d %d" role="img" aria-label="%s" preserveAspectRatio="none">`, len(bars)*(width+gap)-gap, height, template.HTMLEscapeString(title))
 	for i, b := range bars {
 		class := "idle"
 		switch {
@@ -39,33 +39,34 @@ func heartbeat(title string, bars []bar) template.HTML {
 }
 
 // stackedBars draws bars of several series on top of each other, with the
-// largest value at the side.
+// largest value at the side and times below. The drawing stretches, its words do
+// not.
 func stackedBars(title string, of []series, bars []bar) template.HTML {
-	const width, height, left, bottom = 960.0, 160.0, 44.0, 20.0
+	const width, height = 960.0, 160.0
 	var most int64 = 1
 	for _, b := range bars {
 		most = max(most, total(b.Parts))
 	}
-	var out strings.Builder
-	fmt.Fprintf(&out, `<figure class="chart"><svg viewBox="0 0 %g %g" role="img" aria-label="%s" preserveAspectRatio="none">`, width, height+bottom, template.HTMLEscapeString(title))
-	fmt.Fprintf(&out, `<text class="axis" x="%g" y="12" text-anchor="end">%s</text><line class="axis" x1="%g" y1="%g" x2="%g" y2="%g"/>`, left-6, number(most), left, height, width, height)
-	step := (width - left) / float64(len(bars))
+	var out, times strings.Builder
+	fmt.Fprintf(&out, `<figure class="chart"><div class="most">%s</div><svg viewBox="0 0 %g %g" role="img" aria-label="%s" preserveAspectRatio="none">`,
+		number(most), width, height, template.HTMLEscapeString(title))
+	step := width / float64(len(bars))
 	for i, b := range bars {
 		y := height
 		for s, n := range b.Parts {
 			if n == 0 {
 				continue
 			}
-			h := float64(n) / float64(most) * (height - 4)
+			h := float64(n) / float64(most) * height
 			y -= h
 			fmt.Fprintf(&out, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s UTC: %s %s</title></rect>`,
-				of[s].Class, left+float64(i)*step+1, y, max(step-2, 1), h, b.At.UTC().Format("Jan 2 15:04"), number(n), of[s].Name)
+				of[s].Class, float64(i)*step+1, y, max(step-2, 1), h, b.At.UTC().Format("Jan 2 15:04"), number(n), of[s].Name)
 		}
-		if i%(max(len(bars)/6, 1)) == 0 {
-			fmt.Fprintf(&out, `<text class="axis" x="%.1f" y="%g">%s</text>`, left+float64(i)*step, height+14, b.At.UTC().Format("15:04"))
+		if i%max(len(bars)/4, 1) == 0 {
+			fmt.Fprintf(&times, `<time datetime="%s" data-hour>%s</time>`, b.At.UTC().Format("2006-01-02T15:04:05.000Z"), b.At.UTC().Format("15:04"))
 		}
 	}
-	out.WriteString(`</svg><figcaption>`)
+	fmt.Fprintf(&out, `</svg><div class="axis">%s<span>now</span></div><figcaption>`, times.String())
 	for _, s := range of {
 		fmt.Fprintf(&out, `<span class="key %s">%s</span>`, s.Class, s.Name)
 	}

@@ -6,6 +6,8 @@
 
   const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
 
+  const hour = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' })
+
   const ago = (then) => {
     const away = (Date.now() - then) / 1000
     const units = [['day', 86400], ['hour', 3600], ['minute', 60], ['second', 1]]
@@ -16,7 +18,9 @@
   const localize = (root) => {
     for (const time of root.querySelectorAll('time[datetime]')) {
       const then = new Date(time.dateTime)
-      if (!Number.isNaN(then.getTime())) time.textContent = 'ago' in time.dataset ? ago(then) : full.format(then)
+      if (Number.isNaN(then.getTime())) continue
+      if ('ago' in time.dataset) time.textContent = ago(then)
+      else time.textContent = ('hour' in time.dataset ? hour : full).format(then)
     }
   }
 
