@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"/automations/schema":  {"/automations"},
 	"/automations":         {"/automations/mail"},
 	"/automations/mail":    {},
+	"/internal/bench":      {"/storage", "/automations"},
 	"/internal/torture":    {"/storage", "/automations"},
 }
 
