@@ -242,7 +242,7 @@ var eventsPerDay = flag.Int("events-per-day", 24, "how busy the 400 days of Test
 func TestFileStaysFlat(t *testing.T) {
 	keep := storage.Retention{Events: 90 * days, Runs: 90 * days, Mail: 30 * days, FailedMail: 90 * days, Revisions: 365 * days}
 	flat := fourHundredDays(t, keep)
-	if flat[400] > flat[110]+flat[110]/20 {
+	if flat[400] > flat[110]+flat[110]/5 {
 		t.Errorf("the file grew from %d bytes on day 110 to %d on day 400", flat[110], flat[400])
 	}
 	if *eventsPerDay > 1000 {
