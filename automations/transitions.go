@@ -100,6 +100,18 @@ func (r *Run) AwaitAgain(e *Email, now time.Time) bool {
 	return true
 }
 
+// SkipWait ends the delay or the wait for an event that the run is in, as if its
+// time were over. It reports whether the run is in one.
+func (r *Run) SkipWait(now time.Time) bool {
+	st := r.Steps[r.CurrentStep]
+	if r.Status != RunWaiting || st == nil || st.Status != StepWaiting {
+		return false
+	}
+	st.ScheduledFor = now
+	r.wake(now)
+	return true
+}
+
 func (r *Run) wake(now time.Time) {
 	r.Status, r.WakeAt, r.UpdatedAt = RunQueued, now, now
 }

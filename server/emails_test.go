@@ -367,6 +367,8 @@ func TestTestKeys(t *testing.T) {
 		body := `{"event":"start","email":"a@example.com"}`
 		r.do(http.MethodPost, "/events/send", body, "Idempotency-Key", "k").want(202).has("delivery.test", nil).has("automation_runs.0.test", false)
 		id := send("/events/send", body).want(202).has("delivery.test", true).has("automation_runs.0.test", true).text("delivery.id")
+		r.send(r.trust, "", http.MethodPost, "/events/send", body, TestHeader, "true").want(202).has("delivery.test", true)
+		r.do(http.MethodPost, "/events/send", body, TestHeader, "true").want(202).has("delivery.test", nil) // not for those who are not trusted
 		send("/events/send/batch", "["+body+"]").want(202).has("data.0.delivery.test", true)
 		send("/v1/events", `{"event_name":"start","email":"b@example.com"}`).want(200).has("status", "processed")
 		r.do(http.MethodGet, "/deliveries/"+id, "").has("test", true)

@@ -212,6 +212,27 @@ func TestCancelRetryAndDelete(t *testing.T) {
 	})
 }
 
+// A wait and a delay that are skipped end as when their time is over, once.
+func TestSkipWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		id := r.automation("a", `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"w","type":"wait_for_event","config":{"event_name":"paid","timeout":"3 days"}},
+			{"key":"paid","type":"end"},{"key":"d","type":"delay","config":{"duration":"1 h"}},{"key":"late","type":"end"}]`,
+			`[{"from":"t","to":"w"},{"from":"w","to":"paid","type":"event_received"},{"from":"w","to":"d","type":"timeout"},{"from":"d","to":"late"}]`)
+		run := r.post("start", "a@example.com", `{}`)
+		path := "/automations/" + id + "/runs/" + run.text("automation_runs.0.id")
+		synctest.Wait()
+		r.do(http.MethodPost, path+"/skip-wait", "").want(200)
+		synctest.Wait()
+		r.do(http.MethodGet, path, "").has("status", "waiting").has("step_states.w.status", "completed").has("step_states.w.output.timed_out", true).has("current_step_key", "d")
+		r.post("paid", "a@example.com", `{}`).has("resumed_runs.0", nil)
+		r.do(http.MethodPost, path+"/skip-wait", "").want(200)
+		synctest.Wait()
+		r.do(http.MethodGet, path, "").has("status", "completed").has("step_states.late.status", "completed").has("step_states.paid.status", "skipped")
+		r.do(http.MethodPost, path+"/skip-wait", "").want(409).has("code", "run_not_waiting")
+		r.do(http.MethodPost, "/automations/"+id+"/runs/"+id+"/skip-wait", "").want(404)
+	})
+}
+
 func TestVerdicts(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		trigger := func(name, conditions string) string {

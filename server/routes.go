@@ -92,6 +92,7 @@ func routes() []route {
 		{get, "/automations/{id}/runs/{run}", openSendDoor, accessFull, (*Server).getRun},
 		{post, "/automations/{id}/runs/{run}/cancel", openSendDoor, accessFull, (*Server).cancelRun},
 		{post, "/automations/{id}/runs/{run}/retry", openSendDoor, accessLive, (*Server).retryRun},
+		{post, "/automations/{id}/runs/{run}/skip-wait", openSendDoor, accessLive, (*Server).skipRunWait},
 
 		{post, "/contacts", openSendDoor, accessFull, (*Server).createContact},
 		{get, "/contacts", openSendDoor, accessFull, (*Server).listContacts},

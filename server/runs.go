@@ -157,3 +157,14 @@ func (s *Server) retryRun(r *request) (answer, error) {
 	}
 	return s.respondRun(r, ref)
 }
+
+func (s *Server) skipRunWait(r *request) (answer, error) {
+	ref, err := s.runRef(r)
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := s.engine.SkipWait(ref); err != nil {
+		return answer{}, orNotFound(err, "run", ref.RunID.String())
+	}
+	return s.respondRun(r, ref)
+}

@@ -298,6 +298,33 @@ func (e *Engine) RetryRun(ref automations.RunRef) (*automations.Run, error) {
 	return row.Run, nil
 }
 
+// SkipWait makes a run that waits for a time or an event go on as if that time
+// were over: a wait for an event takes its timeout. An *automations.Error of
+// KindConflict says that the run does not wait.
+func (e *Engine) SkipWait(ref automations.RunRef) (*automations.Run, error) {
+	var row *storage.RunRow
+	err := e.db.Update(func(tx *storage.Tx) (err error) {
+		if row, err = tx.Run(ref); err != nil {
+			return err
+		}
+		defs, err := e.definitionsOf(tx)
+		switch {
+		case err != nil:
+			return err
+		case !defs.exists[ref.WorkflowID]: // it is cancelled when its time comes
+			return storage.ErrNotFound
+		case !row.SkipWait(now()):
+			return automations.Errorf(automations.KindConflict, "run_not_waiting", "the run is %s; only a run that waits for a time or an event can skip the wait", row.Status)
+		}
+		return tx.SaveRun(row)
+	})
+	if err != nil {
+		return nil, err
+	}
+	kick(e.wakeKick)
+	return row.Run, nil
+}
+
 func (e *Engine) requeue(tx *storage.Tx, row *storage.RunRow) error {
 	refused := automations.Errorf(automations.KindConflict, "run_not_retryable", "the run is %s; only a failed run, or one whose mail is unconfirmed, can be retried", row.Status)
 	if row.EmailID == (automations.ID{}) {
