@@ -103,7 +103,7 @@ func MayReplace(path, data string, replace bool) error {
 
 // syncEvery is how much of a copy is written before it is made durable. A large
 // backlog would hold up the commits behind it.
-const syncEvery = 4 << 20
+const syncEvery = 1 << 20
 
 // Spool writes a copy of the file, as it is at one moment, to a temporary file in
 // dir, which the caller must remove. Reading the file for longer keeps its pages

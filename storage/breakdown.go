@@ -33,7 +33,11 @@ func (db *DB) Breakdown() (*Breakdown, error) {
 			if s.BucketN > 1 { // slots of time are no rows
 				rows -= s.BucketN - 1
 			}
-			u.Buckets = append(u.Buckets, BucketUsage{name, rows, int64(s.BranchAlloc + s.LeafAlloc)})
+			bytes := s.BranchAlloc + s.LeafAlloc
+			if bytes == 0 { // small enough to lie in the page above
+				bytes = s.InlineBucketInuse
+			}
+			u.Buckets = append(u.Buckets, BucketUsage{name, rows, int64(bytes)})
 			return nil
 		})
 		if err != nil {
