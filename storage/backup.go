@@ -101,9 +101,9 @@ func MayReplace(path, data string, replace bool) error {
 	return nil
 }
 
-// syncEvery is how much of a copy is written before it is made durable. A large
-// backlog would hold up the commits behind it.
-const syncEvery = 1 << 20
+// backlog is how much of a copy may wait to be brought to the disk. A large one
+// would hold up the commits behind it.
+const backlog = 4 << 20
 
 // Spool writes a copy of the file, as it is at one moment, to a temporary file in
 // dir, which the caller must remove. Reading the file for longer keeps its pages
@@ -123,7 +123,7 @@ func (db *DB) Spool(dir string, progress Progress) (tmp string, at time.Time, er
 	progress.tell("copying", 0, 0)
 	at = time.Now().UTC().Truncate(time.Millisecond)
 	err = db.bolt.View(func(btx *bolt.Tx) error {
-		_, err := btx.WriteTo(&syncedWriter{file: f, tell: func(done int64) { progress.tell("copying", done, btx.Size()) }})
+		_, err := btx.WriteTo(&steadyWriter{file: f, tell: func(done int64) { progress.tell("copying", done, btx.Size()) }})
 		return err
 	})
 	if err != nil {
@@ -149,19 +149,20 @@ func changeFile(path string, change func(*Tx) error) error {
 	return errors.Join(err, b.Close())
 }
 
-// syncedWriter makes what it writes durable bit by bit.
-type syncedWriter struct {
+// steadyWriter brings what it writes to the disk bit by bit.
+type steadyWriter struct {
 	file    *os.File
 	tell    func(done int64)
 	done    int64
 	pending int64
 }
 
-func (w *syncedWriter) Write(p []byte) (n int, err error) {
+func (w *steadyWriter) Write(p []byte) (n int, err error) {
 	n, err = w.file.Write(p)
 	w.done, w.pending = w.done+int64(n), w.pending+int64(n)
-	if err == nil && w.pending >= syncEvery {
-		w.pending, err = 0, w.file.Sync()
+	if err == nil && w.pending >= backlog {
+		err = writeBack(w.file, w.done-w.pending, w.pending)
+		w.pending = 0
 		w.tell(w.done)
 	}
 	return n, err
@@ -169,7 +170,7 @@ func (w *syncedWriter) Write(p []byte) (n int, err error) {
 
 // ReadFrom keeps the writer above in charge: os.File's own would copy the file
 // in one go.
-func (w *syncedWriter) ReadFrom(r io.Reader) (int64, error) {
+func (w *steadyWriter) ReadFrom(r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, make([]byte, 1<<20))
 }
 

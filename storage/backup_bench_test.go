@@ -73,6 +73,9 @@ func BenchmarkBackupStall(b *testing.B) {
 		stall, n := phase(func() {
 			began := time.Now()
 			tmp, _, err := db.Spool(dir, nil)
+			if err == nil {
+				err = syncFile(tmp)
+			}
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -104,7 +104,7 @@ func copyFile(from, dir string, progress Progress) (tmp string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("no file can be made in the folder %s: give this user write permission", dir)
 	}
-	w := &syncedWriter{file: f, tell: func(done int64) { progress.tell("copying", done, info.Size()) }}
+	w := &steadyWriter{file: f, tell: func(done int64) { progress.tell("copying", done, info.Size()) }}
 	_, err = io.Copy(w, source)
 	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(f.Name())
