@@ -110,6 +110,7 @@ const backlog = 4 << 20
 // from being used again, so nothing slow must stand behind this. The copy is not
 // verified.
 func (db *DB) Spool(dir string, progress Progress) (tmp string, at time.Time, err error) {
+	dropLeftovers(dir, time.Now())
 	f, err := os.CreateTemp(dir, ".opensend.backup-*")
 	if err != nil {
 		return "", at, fmt.Errorf("no file can be made in the folder %s: it must exist and be writable by this user", dir)
@@ -130,6 +131,19 @@ func (db *DB) Spool(dir string, progress Progress) (tmp string, at time.Time, er
 		return "", at, err
 	}
 	return f.Name(), at, markBackup(f.Name(), at)
+}
+
+// leftoverAge is how old a temporary file is that nobody is writing any more.
+const leftoverAge = 24 * time.Hour
+
+// dropLeftovers deletes the temporary copies of processes that were killed.
+func dropLeftovers(dir string, now time.Time) {
+	found, _ := filepath.Glob(filepath.Join(dir, ".opensend.*-*"))
+	for _, path := range found {
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > leftoverAge {
+			os.Remove(path)
+		}
+	}
 }
 
 // markBackup makes a copy know that it is one.

@@ -71,7 +71,9 @@ func (db *DB) Claim(now time.Time) error {
 		return err
 	}
 	var epoch automations.ID
+	reason := ""
 	err = db.Update(func(tx *Tx) error {
+		reason = ""
 		was, err := meta[place](tx, placeKey)
 		if err != nil {
 			return err
@@ -82,7 +84,7 @@ func (db *DB) Claim(now time.Time) error {
 		here.Starts = 1
 		if was != nil {
 			here.Starts += was.Starts
-			if reason := db.moved(was, &here, epoch); reason != "" {
+			if reason = db.moved(was, &here, epoch); reason != "" {
 				if err := tx.hold(Held{Since: now, Reason: reason, AsOf: was.AsOf}); err != nil {
 					return err
 				}
@@ -93,6 +95,9 @@ func (db *DB) Claim(now time.Time) error {
 		}
 		return tx.putRecord(metaBucket, []byte(placeKey), here)
 	})
+	if automations.IsKind(err, automations.KindUnavailable) && reason == "" {
+		return nil // a full disk keeps only a copy from being served
+	}
 	if err != nil {
 		return err
 	}
