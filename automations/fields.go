@@ -9,28 +9,33 @@ import (
 	"strings"
 )
 
-// Fields are the members of a JSON object, by their exact keys. The readers
+// Fields are the members of a JSON object, by their exact keys. They are parts of
+// the text that they were read from, which must not change. The readers
 // note a member of the wrong type in Problems; to them null is absent.
 type Fields map[string]json.RawMessage
 
 // DecodeObject checks the text as CheckJSON does and returns the members of
 // the object that it must be.
 func DecodeObject(data []byte) (Fields, error) {
-	if err := CheckJSON(data); err != nil {
+	s := scanner{data: data, members: Fields{}}
+	if err := checkJSON(&s); err != nil {
 		return nil, err
 	}
-	return ObjectFields(data)
+	if !isKind(data, '{') {
+		return nil, errNoObject()
+	}
+	return s.members, nil
 }
 
 // ObjectFields returns the members of an object that is part of checked JSON.
 func ObjectFields(data []byte) (Fields, error) {
 	if !isKind(data, '{') {
-		return nil, Errorf(KindInvalid, "", "a JSON object was expected")
+		return nil, errNoObject()
 	}
-	var f Fields
-	err := json.Unmarshal(data, &f)
-	return f, err
+	return DecodeObject(data)
 }
+
+func errNoObject() error { return Errorf(KindInvalid, "", "a JSON object was expected") }
 
 // DecodeArray checks the text as CheckJSON does and returns the items of the
 // array that it must be.
@@ -85,6 +90,9 @@ func (f Fields) read(p *Problems, v any, what string, names []string) bool {
 
 // String reads a text; the names are spellings of one field.
 func (f Fields) String(p *Problems, names ...string) (s string) {
+	if raw := f.Raw(names...); isKind(raw, '"') && bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
 	f.read(p, &s, "a string", names)
 	return s
 }

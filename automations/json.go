@@ -13,19 +13,20 @@ const MaxDepth = 64
 // understands alike: valid UTF-8, no key twice in an object, nothing behind
 // it, at most MaxDepth deep. The error is of KindMalformed, or of KindInvalid
 // when the value only nests too deep.
-func CheckJSON(data []byte) error {
-	if !utf8.Valid(data) {
+func CheckJSON(data []byte) error { return checkJSON(&scanner{data: data}) }
+
+func checkJSON(s *scanner) error {
+	if !utf8.Valid(s.data) {
 		return malformed("the body is not valid UTF-8")
 	}
-	s := scanner{data: data}
 	s.space()
-	if s.at == len(data) {
+	if s.at == len(s.data) {
 		return malformed("the body is empty; send one JSON value")
 	}
 	if err := s.value(1); err != nil {
 		return err
 	}
-	if s.space(); s.at < len(data) {
+	if s.space(); s.at < len(s.data) {
 		return malformed("there is more than one JSON value: unexpected text at byte %d", s.at)
 	}
 	return nil
@@ -39,6 +40,8 @@ func malformed(format string, args ...any) *Error {
 type scanner struct {
 	data []byte
 	at   int
+	// members, when not nil, gets those of the outermost object.
+	members Fields
 }
 
 func (s *scanner) space() {
@@ -156,8 +159,12 @@ func (s *scanner) object(depth int) error {
 		}
 		s.at++
 		s.space()
+		start := s.at
 		if err := s.value(depth + 1); err != nil {
 			return err
+		}
+		if depth == 1 && s.members != nil {
+			s.members[key] = s.data[start:s.at:s.at]
 		}
 		s.space()
 		switch s.peek() {
