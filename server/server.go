@@ -93,16 +93,12 @@ func (s *Server) handler(trusted bool) http.Handler {
 			respondUnknown(w, r, http.StatusNotFound)
 			return
 		}
-		if _, pattern := mux.Handler(r); pattern == "" {
-			mux.ServeHTTP(&unmatched{ResponseWriter: w, request: r}, r)
-			return
-		}
-		mux.ServeHTTP(w, r)
+		mux.ServeHTTP(&unmatched{ResponseWriter: w, request: r}, r)
 	})
 }
 
-// unmatched turns the mux's own plain-text 404 and 405 into JSON. The mux has
-// set Allow by the time it writes a 405.
+// unmatched turns the mux's own plain-text 404 and 405 into JSON; an endpoint
+// takes the writer out of it. The mux has set Allow by the time it writes a 405.
 type unmatched struct {
 	http.ResponseWriter
 	request *http.Request
@@ -133,6 +129,7 @@ type endpoint struct {
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = w.(*unmatched).ResponseWriter // this one has an answer
 	req := &request{
 		Request: r, server: e.server, now: time.Now().UTC().Truncate(time.Millisecond),
 		resend: !e.api && strings.HasPrefix(r.UserAgent(), "resend-"),
