@@ -59,7 +59,7 @@ func opens(p automations.Permission, need access) bool {
 
 // knownKey is an API key as it was when the keys had the mark.
 type knownKey struct {
-	mark [16]byte
+	mark int64
 	*automations.APIKey
 }
 
@@ -71,20 +71,16 @@ func (s *Server) findKey(token string, now time.Time) (key *automations.APIKey, 
 	if !ok {
 		return nil, refused
 	}
-	err = s.db.View(func(tx *storage.Tx) error {
-		mark, err := tx.APIKeysMark()
-		if err != nil {
+	if known, met := s.keys.Load(string(hash)); met && known.(knownKey).mark == s.db.Marks().APIKeys {
+		key = known.(knownKey).APIKey
+	} else {
+		err = s.db.View(func(tx *storage.Tx) error {
+			if key, err = tx.APIKeyByHash(hash); err == nil {
+				s.keys.Store(string(hash), knownKey{tx.Marks().APIKeys, key})
+			}
 			return err
-		}
-		if known, ok := s.keys.Load(string(hash)); ok && known.(knownKey).mark == mark {
-			key = known.(knownKey).APIKey
-			return nil
-		}
-		if key, err = tx.APIKeyByHash(hash); err == nil {
-			s.keys.Store(string(hash), knownKey{mark, key})
-		}
-		return err
-	})
+		})
+	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, refused

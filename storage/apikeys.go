@@ -31,7 +31,8 @@ func (tx *Tx) CreateAPIKey(k *automations.APIKey) error {
 	if err := tx.claimName(apiKeyHashesBucket, k.Hash, k.ID); err != nil {
 		return err
 	}
-	return errors.Join(tx.putRecord(apiKeysBucket, k.ID[:], k), tx.newMark(keysMark))
+	tx.apiKeysChanged()
+	return tx.putRecord(apiKeysBucket, k.ID[:], k)
 }
 
 // NoteAPIKeyUse writes when an API key was last used; ErrNotFound when it was
@@ -61,5 +62,6 @@ func (tx *Tx) DeleteAPIKey(id automations.ID) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(tx.delete(apiKeyHashesBucket, k.Hash), tx.delete(apiKeysBucket, id[:]), tx.newMark(keysMark))
+	tx.apiKeysChanged()
+	return errors.Join(tx.delete(apiKeyHashesBucket, k.Hash), tx.delete(apiKeysBucket, id[:]))
 }

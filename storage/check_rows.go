@@ -303,7 +303,7 @@ func (c *checker) erasureRow(key, _ []byte) {
 
 // metaRow: what the program cannot start without has its size.
 func (c *checker) metaRow(key, body []byte) {
-	if want, ok := map[string]int{"schema": 4, "epoch": 16, "secret": 32, definitionsMark: 16, keysMark: 16}[string(key)]; ok && len(body) != want {
+	if want, ok := map[string]int{"schema": 4, "epoch": 16, "secret": 32}[string(key)]; ok && len(body) != want {
 		c.fault("meta %s has %d bytes instead of %d", key, len(body), want)
 	}
 }

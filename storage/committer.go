@@ -117,7 +117,7 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	if err != nil {
 		return fail(err)
 	}
-	tx := &Tx{bolt: btx, db: db, listeners: db.listeners, failpoint: db.failpoint}
+	tx := &Tx{bolt: btx, db: db, marks: db.Marks(), listeners: db.listeners, failpoint: db.failpoint}
 	for i, u := range batch {
 		before := tx.writes
 		if u.err = run(u.fn, tx); u.err != nil && tx.writes != before {
@@ -140,6 +140,8 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 		}
 		return fail(err)
 	}
+	db.definitions.Store(tx.marks.Definitions)
+	db.apiKeys.Store(tx.marks.APIKeys)
 	if c := db.watched.Swap(nil); c != nil {
 		close(*c)
 	}
@@ -205,5 +207,6 @@ func (db *DB) Watch() <-chan struct{} {
 // View runs fn in a read-only transaction on the last committed state. Keep it
 // short: the file cannot reuse pages that a reader may still see.
 func (db *DB) View(fn func(*Tx) error) error {
-	return db.bolt.View(func(btx *bolt.Tx) error { return fn(&Tx{bolt: btx, db: db}) })
+	marks := db.Marks() // before the transaction begins: see Tx.Marks
+	return db.bolt.View(func(btx *bolt.Tx) error { return fn(&Tx{bolt: btx, db: db, marks: marks}) })
 }

@@ -52,6 +52,9 @@ type DB struct {
 	secret        []byte
 	updates       chan *update
 	committerDone chan struct{}
+	definitions   atomic.Int64 // these two are Marks
+	apiKeys       atomic.Int64
+	lastMark      int64     // the committer's own
 	listeners     listeners // who is told what by the last commit; the committer's own
 	webhookKick   chan struct{}
 	rejected      atomic.Int64                  // refused events that are still to be counted
@@ -244,19 +247,12 @@ func initialize(path string) error {
 			tx.put(metaBucket, []byte("schema"), binary.BigEndian.AppendUint32(nil, SchemaVersion)),
 			tx.put(metaBucket, []byte("epoch"), epoch[:]),
 			tx.put(metaBucket, []byte("secret"), secret),
-			tx.newMark(definitionsMark),
-			tx.newMark(keysMark),
 		)
 	})
 	if err != nil {
 		return err
 	}
 	return b.Close()
-}
-
-func random16() (r [16]byte) {
-	rand.Read(r[:])
-	return r
 }
 
 // makeDir makes a folder and those above it, and their names durable.

@@ -36,7 +36,8 @@ func (tx *Tx) SaveEventType(t *automations.EventType) error {
 			return err
 		}
 	}
-	return errors.Join(tx.putRecord(eventTypesBucket, t.ID[:], t), tx.definitionsChanged())
+	tx.definitionsChanged()
+	return tx.putRecord(eventTypesBucket, t.ID[:], t)
 }
 
 // DeleteEventType removes an event type; ErrNotFound when there is none.
@@ -45,11 +46,8 @@ func (tx *Tx) DeleteEventType(id automations.ID) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		tx.delete(eventTypeNamesBucket, nameHash(t.Name)),
-		tx.delete(eventTypesBucket, id[:]),
-		tx.definitionsChanged(),
-	)
+	tx.definitionsChanged()
+	return errors.Join(tx.delete(eventTypeNamesBucket, nameHash(t.Name)), tx.delete(eventTypesBucket, id[:]))
 }
 
 // claimName points a unique name at id; ErrTaken when it points elsewhere.
@@ -90,7 +88,8 @@ func (tx *Tx) AllWorkflows() (all []*automations.Workflow, err error) {
 
 // SaveWorkflow stores a new or changed workflow head.
 func (tx *Tx) SaveWorkflow(w *automations.Workflow) error {
-	return errors.Join(tx.putRecord(workflowsBucket, w.ID[:], w), tx.definitionsChanged())
+	tx.definitionsChanged()
+	return tx.putRecord(workflowsBucket, w.ID[:], w)
 }
 
 // DeleteWorkflow removes a workflow's head; ErrNotFound when there is none. Its
@@ -99,7 +98,8 @@ func (tx *Tx) DeleteWorkflow(id automations.ID) error {
 	if _, err := tx.Workflow(id); err != nil {
 		return err
 	}
-	return errors.Join(tx.delete(workflowsBucket, id[:]), tx.definitionsChanged())
+	tx.definitionsChanged()
+	return tx.delete(workflowsBucket, id[:])
 }
 
 // Revision reads one revision of a workflow.
@@ -152,7 +152,8 @@ func (tx *Tx) SaveTemplate(t *automations.Template) error {
 			return err
 		}
 	}
-	return errors.Join(tx.putRecord(templatesBucket, t.ID[:], t), tx.definitionsChanged())
+	tx.definitionsChanged()
+	return tx.putRecord(templatesBucket, t.ID[:], t)
 }
 
 // DeleteTemplate removes a template; ErrNotFound when there is none.
@@ -166,5 +167,6 @@ func (tx *Tx) DeleteTemplate(id automations.ID) error {
 			return err
 		}
 	}
-	return errors.Join(tx.delete(templatesBucket, id[:]), tx.definitionsChanged())
+	tx.definitionsChanged()
+	return tx.delete(templatesBucket, id[:])
 }

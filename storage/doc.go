@@ -20,8 +20,6 @@
 //	meta              "schema"       layout version, 4 bytes
 //	                  "epoch"        id of this file's life: restored copies get a new one
 //	                  "secret"       32 random bytes: key of the dedup HMAC
-//	                  "definitions"  16 random bytes, new whenever a workflow, event type or template changes
-//	                  "keys"         16 random bytes, new whenever an API key is created or revoked
 //	                  "place"        where the file was served from, or when it was made as a backup: see [DB.Claim]
 //	                  "held"         Held; only while nothing moves because the file is a copy
 //	                  "backup"       Backup, the last one

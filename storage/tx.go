@@ -26,6 +26,7 @@ type Tx struct {
 	counts  map[runCount]int64 // changes of run_counts not yet written
 	tallies map[tallyAt]int64  // changes of tallies not yet written
 
+	marks     Marks
 	listeners listeners // who is told what; nil until it is asked for, and after a change
 	noticed   bool      // a delivery to a webhook was queued
 
@@ -147,35 +148,31 @@ func (tx *Tx) each(b bucket, prefix []byte, visit func(key []byte) bool) {
 	}
 }
 
-// Marks tell whoever caches definitions or API keys that one has changed. They
-// are random, not counted, so that they never repeat after a rollback.
-const (
-	definitionsMark = "definitions"
-	keysMark        = "keys"
-)
-
-// Definitions is a mark that is new whenever a workflow, an event type or a
-// template has changed.
-func (tx *Tx) Definitions() ([16]byte, error) { return tx.mark(definitionsMark) }
-
-// APIKeysMark is a mark that is new whenever an API key was created or revoked.
-func (tx *Tx) APIKeysMark() ([16]byte, error) { return tx.mark(keysMark) }
-
-func (tx *Tx) mark(name string) ([16]byte, error) {
-	body, err := tx.get(metaBucket, []byte(name))
-	if err != nil {
-		return [16]byte{}, err
-	}
-	return [16]byte(body), nil
+// Marks tell whoever caches something whether it has changed: a mark is new
+// whenever what it stands for is, and never comes again while the program runs.
+type Marks struct {
+	Definitions int64 // workflows, event types and templates
+	APIKeys     int64 // which there are
 }
 
-func (tx *Tx) newMark(name string) error {
-	mark := random16()
-	return tx.put(metaBucket, []byte(name), mark[:])
-}
+// Marks are those of what the transaction sees, or of what was there a moment
+// before: never of what came later.
+func (tx *Tx) Marks() Marks { return tx.marks }
 
-// definitionsChanged must be called by everything that changes a definition.
-func (tx *Tx) definitionsChanged() error { return tx.newMark(definitionsMark) }
+// Marks are those of the last commit that has returned.
+func (db *DB) Marks() Marks { return Marks{db.definitions.Load(), db.apiKeys.Load()} }
+
+// definitionsChanged must be called by everything that changes a definition, and
+// apiKeysChanged when there is another key or one less.
+func (tx *Tx) definitionsChanged() { tx.marks.Definitions = tx.db.newMark() }
+
+func (tx *Tx) apiKeysChanged() { tx.marks.APIKeys = tx.db.newMark() }
+
+// newMark is the committer's own. It counts on after a rollback.
+func (db *DB) newMark() int64 {
+	db.lastMark++
+	return db.lastMark
+}
 
 // Probe writes something of no meaning, to see whether the file takes writes.
 func (tx *Tx) Probe() error { return tx.put(metaBucket, []byte("probe"), nil) }

@@ -93,29 +93,22 @@ func (e *Engine) acted(r *Receipt) {
 
 // checkPayload validates against the schema of the event's type, outside the
 // transaction that everybody waits for.
-func (e *Engine) checkPayload(ev *automations.Event) error {
-	return e.db.View(func(tx *storage.Tx) error {
-		defs, err := e.definitionsOf(tx)
-		if err != nil {
+func (e *Engine) checkPayload(ev *automations.Event) (err error) {
+	name := typeName{ev.Name, ev.Intake.FoldCase}
+	s, known := e.knownSchema(name)
+	if !known {
+		err = e.db.View(func(tx *storage.Tx) error {
+			defs, err := e.definitionsOf(tx)
+			if err == nil {
+				s, err = defs.schema(tx, name)
+			}
 			return err
-		}
-		names := []string{ev.Name}
-		if ev.Intake.FoldCase { // its type may be spelled as a trigger is
-			for _, w := range defs.listeners(ev.Name, true) {
-				names = append(names, w.Trigger)
-			}
-		}
-		for _, name := range names {
-			s, err := defs.schema(tx, name)
-			if err != nil {
-				return err
-			}
-			if s != nil {
-				return s.Validate(ev.Name, ev.Payload)
-			}
-		}
-		return nil
-	})
+		})
+	}
+	if err != nil || s == nil {
+		return err
+	}
+	return s.Validate(ev.Name, ev.Payload)
 }
 
 // accept is Accept within a transaction. It writes nothing before all that can

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,14 +16,14 @@ import (
 // templates, compiled as it is needed. It belongs to one mark of the file and
 // is thrown away as a whole when something changes.
 type definitions struct {
-	mark      [16]byte
+	mark      int64
 	byTrigger map[string][]*automations.Workflow // by the trigger's name in lower case
 	triggers  []*automations.Workflow            // enabled, for near misses
 	exists    map[automations.ID]bool
 
 	mu        sync.Mutex
 	flows     map[flowKey]*automations.Flow
-	schemas   map[string]*schema.Schema                  // by event name; nil: accepts any object
+	schemas   map[typeName]*schema.Schema                // nil: accepts any object
 	templates map[string]*template                       // by id and by alias; published editions
 	inline    map[*automations.SendEmailAction]*template // of steps; the flows hold the actions
 }
@@ -36,10 +35,7 @@ type flowKey struct {
 
 // definitionsOf returns the definitions that the transaction sees.
 func (e *Engine) definitionsOf(tx *storage.Tx) (*definitions, error) {
-	mark, err := tx.Definitions()
-	if err != nil {
-		return nil, err
-	}
+	mark := tx.Marks().Definitions
 	if d := e.definitions.Load(); d != nil && d.mark == mark {
 		return d, nil
 	}
@@ -48,7 +44,7 @@ func (e *Engine) definitionsOf(tx *storage.Tx) (*definitions, error) {
 		byTrigger: map[string][]*automations.Workflow{},
 		exists:    map[automations.ID]bool{},
 		flows:     map[flowKey]*automations.Flow{},
-		schemas:   map[string]*schema.Schema{},
+		schemas:   map[typeName]*schema.Schema{},
 		templates: map[string]*template{},
 		inline:    map[*automations.SendEmailAction]*template{},
 	}
@@ -124,32 +120,65 @@ func (d *definitions) flow(tx *storage.Tx, workflow automations.ID, revision int
 // maxCachedSchemas bounds the names remembered, most of which have no schema.
 const maxCachedSchemas = 10_000
 
-// schema compiles the schema of an event's type; nil when it has none.
-func (d *definitions) schema(tx *storage.Tx, event string) (*schema.Schema, error) {
+// typeName is what an event's type is found by. When case is folded the type may
+// also be spelled as one of the event's triggers is.
+type typeName struct {
+	event    string
+	foldCase bool
+}
+
+// knownSchema is the schema for a name that was met before; ok is false for
+// others, and after definitions have changed. It reads nothing of the file.
+func (e *Engine) knownSchema(name typeName) (s *schema.Schema, ok bool) {
+	d := e.definitions.Load()
+	if d == nil || d.mark != e.db.Marks().Definitions {
+		return nil, false
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s, ok := d.schemas[event]; ok {
+	s, ok = d.schemas[name]
+	return s, ok
+}
+
+// schema compiles the schema of an event's type; nil when it has none.
+func (d *definitions) schema(tx *storage.Tx, name typeName) (s *schema.Schema, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s, ok := d.schemas[name]; ok {
 		return s, nil
 	}
-	var raw json.RawMessage
-	switch t, err := tx.EventTypeByName(event); {
-	case err == nil:
-		raw = t.Schema
-	case !errors.Is(err, storage.ErrNotFound):
-		return nil, err
+	names := []string{name.event}
+	if name.foldCase {
+		for _, w := range d.listeners(name.event, true) {
+			names = append(names, w.Trigger)
+		}
 	}
-	var s *schema.Schema
-	if raw != nil {
-		var err error
-		if s, err = schema.Compile(raw); err != nil {
+	for _, n := range names {
+		if s, err = compileSchema(tx, n); err != nil {
 			return nil, err
+		}
+		if s != nil {
+			break
 		}
 	}
 	if len(d.schemas) >= maxCachedSchemas {
 		clear(d.schemas)
 	}
-	d.schemas[event] = s
+	d.schemas[name] = s
 	return s, nil
+}
+
+// compileSchema compiles the schema of the type with exactly that name; nil when
+// it has none.
+func compileSchema(tx *storage.Tx, event string) (*schema.Schema, error) {
+	t, err := tx.EventTypeByName(event)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && t.Schema == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return schema.Compile(t.Schema)
 }
 
 // template finds the published edition of a template by id or alias.
