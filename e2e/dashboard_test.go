@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+)
+
+const password = "correct horse battery"
+
+// join sets the first user's password with the link that the server printed.
+func (b *browser) join(s *server) {
+	b.t.Helper()
+	b.visit(s.invitation)
+	b.fill("[name=name]", "Ada")
+	b.fill("[name=password]", password)
+	b.fill("[name=again]", password)
+	b.press("main button")
+	b.sees("Welcome")
+}
+
+// The first run, from the printed link to the way out.
+func TestFirstRun(t *testing.T) {
+	s := serve(t)
+	b := open(t, s)
+	b.as(1440, "light")
+	b.visit(s.base + "/")
+	b.sees("Nobody has set a password yet")
+	b.join(s)
+	b.sees("Nothing has come in yet")
+	s.call(b.ctx, "POST", "/events/send", map[string]any{"event": "user.signed_up", "email": "ada@example.com", "payload": map[string]any{"plan": "pro"}})
+	b.sees("user.signed_up") // by itself
+	b.press(".who button")
+	b.sees("Sign in")
+	b.visit(s.base + "/dashboard/events")
+	b.sees("Sign in")
+	b.fill("[name=name]", "ada")
+	b.fill("[name=password]", password)
+	b.press("main button")
+	b.sees("user.signed_up") // where it was to go
+}
+
+// Every page fits, and has no barriers, on a phone, a tablet and a wide screen,
+// in light and dark.
+func TestEveryPageAtEverySize(t *testing.T) {
+	s := serve(t)
+	b := open(t, s)
+	b.join(s)
+	s.call(b.ctx, "POST", "/events/send", map[string]any{"event": "user.signed_up", "email": "ada@example.com", "payload": map[string]any{"plan": "pro"}})
+	for _, path := range []string{"", "/events", "/mail"} {
+		for _, width := range []int64{360, 768, 1440} {
+			for _, scheme := range []string{"light", "dark"} {
+				what := fmt.Sprintf("%s at %d px, %s", path, width, scheme)
+				b.as(width, scheme)
+				b.visit(s.base + "/dashboard" + path)
+				b.fits(what)
+				b.accessible(what)
+				b.shoot(what)
+			}
+		}
+	}
+}
