@@ -101,7 +101,7 @@ type SMTPConfig struct {
 	Port         int           `mapstructure:"port"`
 	TLS          string        `mapstructure:"tls"` // starttls, tls or none
 	Username     string        `mapstructure:"username"`
-	Password     string        `mapstructure:"password"`
+	Password     string        `mapstructure:"password" secret:"true"`
 	PasswordFile string        `mapstructure:"password_file"`
 	Hello        string        `mapstructure:"hello"` // name given in EHLO
 	Timeout      time.Duration `mapstructure:"timeout"`
@@ -140,30 +140,61 @@ const configFile = "config.yaml"
 // loadConfig reads the file at path, or ./config.yaml if there is one and path
 // is empty, and checks everything. Errors name the key and what to write.
 func loadConfig(path string, getenv func(string) string) (Config, error) {
+	cfg, _, err := loadOrigins(path, getenv)
+	return cfg, err
+}
+
+// loadOrigins is loadConfig that also tells where the values come from.
+func loadOrigins(path string, getenv func(string) string) (Config, origins, error) {
+	from := origins{}
+	path, text, err := readConfig(path)
+	if err != nil {
+		return Config{}, from, err
+	}
+	if err := checkYAML(text); err != nil {
+		return Config{}, from, fmt.Errorf("%s: %w", path, err)
+	}
+	from.read(path, text)
+	base := getenv(baseURLVariable)
+	if base != "" {
+		from["base_url"] = baseURLVariable
+	}
+	cfg, err := decodeConfig(text, base)
+	if err != nil {
+		return Config{}, from, err
+	}
+	if cfg.Listen == "" {
+		from["listen"] = "base_url"
+	}
+	if cfg.SMTP.Password == "" && cfg.SMTP.PasswordFile != "" {
+		from["smtp.password"] = "smtp.password_file"
+	}
+	if err := cfg.resolve(); err != nil {
+		return Config{}, from, err
+	}
+	return cfg, from, cfg.check()
+}
+
+// baseURLVariable is the one environment variable that is looked at.
+const baseURLVariable = "OPENSEND_BASE_URL"
+
+// readConfig reads the file; its text is empty when there is none and none is
+// named.
+func readConfig(path string) (name string, text []byte, err error) {
 	named := path != ""
 	if !named {
 		path = configFile
 	}
-	text, err := os.ReadFile(path)
+	text, err = os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named:
-		text = nil
+		return path, nil, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return Config{}, fmt.Errorf("the configuration file %s does not exist", path)
+		return path, nil, fmt.Errorf("the configuration file %s does not exist", path)
 	case err != nil:
-		return Config{}, fmt.Errorf("the configuration file %s cannot be read: give this user read permission", path)
+		return path, nil, fmt.Errorf("the configuration file %s cannot be read: give this user read permission", path)
 	}
-	if err := checkYAML(text); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
-	}
-	cfg, err := decodeConfig(text, getenv("OPENSEND_BASE_URL"))
-	if err != nil {
-		return Config{}, err
-	}
-	if err := cfg.resolve(); err != nil {
-		return Config{}, err
-	}
-	return cfg, cfg.check()
+	return path, text, nil
 }
 
 func decodeConfig(text []byte, baseURL string) (Config, error) {

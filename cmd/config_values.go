@@ -27,6 +27,17 @@ func (a *Age) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// String is the age as one writes it.
+func (a Age) String() string {
+	switch {
+	case a == 0:
+		return "forever"
+	case a%ageDay == 0:
+		return fmt.Sprintf("%dd", a/ageDay)
+	}
+	return durationText(time.Duration(a))
+}
+
 // Size is a number of bytes, such as 20GB, 512MiB or 1048576.
 type Size int64
 
@@ -36,6 +47,16 @@ var (
 		"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
 	}
 )
+
+// String is the size in the largest unit that it is a whole number of.
+func (s Size) String() string {
+	for _, unit := range []string{"TiB", "TB", "GiB", "GB", "MiB", "MB"} {
+		if n := Size(sizeUnits[strings.ToLower(unit)]); s != 0 && s%n == 0 {
+			return fmt.Sprintf("%d%s", s/n, unit)
+		}
+	}
+	return fmt.Sprintf("%d", int64(s))
+}
 
 // UnmarshalText reads a Size.
 func (s *Size) UnmarshalText(text []byte) error {

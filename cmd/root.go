@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -88,37 +89,51 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default ./config.yaml if it exists)")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%w", err) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServe(a), newDemo(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
-		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newVersion(a),
+		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newConfig(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()
 	strict(root)
 	return root
 }
 
+// flagError names the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return usage(cmd, "%w", err)
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	if near := automations.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+		return usage(cmd, "%w; did you mean --%s?", err, near)
+	}
+	return usage(cmd, "%w", err)
+}
+
 // strict makes every group refuse a word that is none of its commands: cobra
 // would print the help and exit with 0. It also counts arguments itself, to
 // exit with 2.
 func strict(cmd *cobra.Command) {
-	if cmd.HasSubCommands() && cmd.Run == nil && cmd.RunE == nil {
+	if cmd.HasSubCommands() {
 		cmd.Args = cobra.ArbitraryArgs
+		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
+			switch {
+			case len(args) > 0:
+				return noCommand(cmd, args[0])
+			case run != nil:
+				return run(cmd, args)
 			}
-			var names []string
-			for _, sub := range cmd.Commands() {
-				names = append(names, sub.Name())
-			}
-			if near := automations.Nearest(args[0], names); near != "" {
-				return usage(cmd, "%q is not a command of %s; did you mean %s?", args[0], cmd.CommandPath(), near)
-			}
-			return usage(cmd, "%q is not a command of %s", args[0], cmd.CommandPath())
+			return cmd.Help()
 		}
-	}
-	if check := cmd.Args; check != nil {
+	} else if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
 				return usage(cmd, "%w; write it as: %s", err, cmd.UseLine())
@@ -131,13 +146,29 @@ func strict(cmd *cobra.Command) {
 	}
 }
 
+// noCommand names the command of the group that was probably meant.
+func noCommand(cmd *cobra.Command, word string) error {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		names = append(names, sub.Name())
+	}
+	if near := automations.Nearest(word, names); near != "" {
+		return usage(cmd, "%q is not a command of %s; did you mean %s?", word, cmd.CommandPath(), near)
+	}
+	return usage(cmd, "%q is not a command of %s", word, cmd.CommandPath())
+}
+
 // config loads the configuration; what is wrong with it is a usage error.
 func (a *app) config() (Config, error) {
 	cfg, err := loadConfig(a.configPath, a.getenv)
 	if err != nil {
-		return cfg, &exitError{exitUsage, errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")), ""}
+		return cfg, configError(err)
 	}
 	return cfg, nil
+}
+
+func configError(err error) error {
+	return &exitError{exitUsage, errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")), ""}
 }
 
 func (a *app) printJSON(v any) error {
