@@ -27,6 +27,7 @@ const (
 
 // app is the program's surroundings, so that tests can stand in for them.
 type app struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	configPath     string
@@ -35,7 +36,7 @@ type app struct {
 
 // Main runs the command line and returns the exit code.
 func Main() int {
-	a := &app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 	return a.run(os.Args[1:])
 }
 
@@ -91,12 +92,31 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default ./config.yaml if it exists)")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newServe(a), newDemo(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
-		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newConfig(a), newVersion(a),
+		newServe(a), newDemo(a), newInit(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
+		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newConfig(a), newVersion(a), newMan(a),
 	)
 	root.InitDefaultCompletionCmd()
+	completionExamples(root)
 	strict(root)
 	return root
+}
+
+// completionExamples says where each shell looks for completions.
+func completionExamples(root *cobra.Command) {
+	examples := map[string]string{
+		"completion": "opensend completion bash > /etc/bash_completion.d/opensend",
+		"bash":       "opensend completion bash > /etc/bash_completion.d/opensend",
+		"zsh":        "opensend completion zsh > /usr/local/share/zsh/site-functions/_opensend",
+		"fish":       "opensend completion fish > ~/.config/fish/completions/opensend.fish",
+		"powershell": "opensend completion powershell >> $PROFILE",
+	}
+	group, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return
+	}
+	for _, cmd := range append(group.Commands(), group) {
+		cmd.Example = "  " + examples[cmd.Name()]
+	}
 }
 
 // flagError names the flag that was probably meant.

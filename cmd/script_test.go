@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 //	setkey                 keep the last stdout as $KEY
 //	grab NAME REGEXP       keep the first group of the last stdout as $NAME
 //	receiver               start a receiver of webhooks at $HOOK
+//	mailserver             start a mail server at $MAIL that takes mail without sign-in
 //	got PATTERN            wait until the receiver has got a body with it, which becomes stdout
 //	freeze FILE N          cut a file to its first N bytes
 //	spoil FILE OLD NEW     replace bytes, given as in Go strings, everywhere in a file
@@ -97,6 +99,14 @@ func TestScripts(t *testing.T) {
 				ts.Defer(server.Close)
 				ts.Setenv("HOOK", server.URL)
 				receivers.Store(server.URL, got)
+			},
+			"mailserver": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				ts.Check(err)
+				server := smtp.NewServer(&counter{})
+				go server.Serve(ln)
+				ts.Defer(func() { server.Close() })
+				ts.Setenv("MAIL", ln.Addr().String())
 			},
 			"got": func(ts *testscript.TestScript, _ bool, args []string) {
 				got, _ := receivers.Load(ts.Getenv("HOOK"))
