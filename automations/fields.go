@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -151,10 +150,14 @@ func (f Fields) Strings(p *Problems, names ...string) (list []string) {
 // known name it may have been meant to be. A member that is null says nothing
 // and is passed over: typed clients send their absent fields so.
 func (f Fields) Unknown(p *Problems, known ...string) {
-	for _, name := range slices.Sorted(maps.Keys(f)) {
-		if slices.Contains(known, name) || !f.Has(name) {
-			continue
+	var unknown []string
+	for name := range f {
+		if !slices.Contains(known, name) && f.Has(name) {
+			unknown = append(unknown, name)
 		}
+	}
+	slices.Sort(unknown)
+	for _, name := range unknown {
 		hint := ""
 		if near := Nearest(name, known); near != "" {
 			hint = fmt.Sprintf("; did you mean %s?", near)

@@ -66,10 +66,9 @@ type knownKey struct {
 // findKey finds the key of a token. Keys are remembered until one is created
 // or revoked.
 func (s *Server) findKey(token string, now time.Time) (key *automations.APIKey, err error) {
-	refused := automations.Errorf(automations.KindUnauthorized, invalidKey, "the API key is unknown, revoked or expired; create one with: opensend apikeys create --name NAME")
 	hash, ok := automations.HashToken(token)
 	if !ok {
-		return nil, refused
+		return nil, errInvalidKey()
 	}
 	if known, met := s.keys.Load(string(hash)); met && known.(knownKey).mark == s.db.Marks().APIKeys {
 		key = known.(knownKey).APIKey
@@ -83,13 +82,17 @@ func (s *Server) findKey(token string, now time.Time) (key *automations.APIKey, 
 	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return nil, refused
+		return nil, errInvalidKey()
 	case err != nil:
 		return nil, err
 	case subtle.ConstantTimeCompare(key.Hash, hash) != 1 || key.Expired(now):
-		return nil, refused
+		return nil, errInvalidKey()
 	}
 	return key, nil
+}
+
+func errInvalidKey() error {
+	return automations.Errorf(automations.KindUnauthorized, invalidKey, "the API key is unknown, revoked or expired; create one with: opensend apikeys create --name NAME")
 }
 
 // noteUse writes last_used_at, at most once a minute for each key. A file that

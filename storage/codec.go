@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -109,7 +108,11 @@ func (c *coder) run(v *automations.Run) {
 }
 
 func (c *coder) steps(steps *map[string]*automations.StepState) {
-	keys := slices.Sorted(maps.Keys(*steps))
+	var keys []string
+	for key := range *steps {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
 	items(c, &keys, func(key *string) {
 		text(c, key)
 		if c.reading {
