@@ -198,8 +198,8 @@ type delivery struct {
 func (d delivery) line() string {
 	var words []string
 	for _, v := range d.Verdicts {
-		if !slices.Contains(words, v.Verdict) {
-			words = append(words, v.Verdict)
+		if !slices.Contains(words, string(v.Verdict)) {
+			words = append(words, string(v.Verdict))
 		}
 	}
 	return strings.Join([]string{d.ReceivedAt.Format(time.DateTime), oneLine(d.Event), orDash(d.Email), strings.Join(words, ","), d.ID}, "  ")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,20 +17,20 @@ import (
 // verdict is what was decided about an event for one automation, as the API
 // gives it.
 type verdict struct {
-	Verdict      string  `json:"verdict"`
-	AutomationID *string `json:"automation_id"`
-	RunID        *string `json:"run_id"`
-	StepKey      *string `json:"step_key"`
-	Trigger      *string `json:"trigger_event_name"`
-	OriginalID   *string `json:"original_delivery_id"`
-	Window       int64   `json:"window_seconds"`
-	Compared     []struct {
-		Field    string          `json:"field"`
-		Operator string          `json:"operator"`
-		Expected json.RawMessage `json:"expected"`
-		Actual   json.RawMessage `json:"actual"`
-		Held     bool            `json:"held"`
-	} `json:"compared"`
+	Verdict      automations.Reason       `json:"verdict"`
+	AutomationID automations.ID           `json:"automation_id"`
+	RunID        automations.ID           `json:"run_id"`
+	StepKey      string                   `json:"step_key"`
+	Trigger      string                   `json:"trigger_event_name"`
+	OriginalID   automations.ID           `json:"original_delivery_id"`
+	Window       int64                    `json:"window_seconds"`
+	Compared     []automations.Comparison `json:"compared"`
+}
+
+func (v verdict) words() string {
+	return automations.Verdict{
+		Reason: v.Verdict, WorkflowID: v.AutomationID, RunID: v.RunID, StepKey: v.StepKey, Trigger: v.Trigger, OriginalID: v.OriginalID, WindowSeconds: v.Window,
+	}.Words()
 }
 
 func newEventsExplain(a *app) *cobra.Command {
@@ -83,8 +84,8 @@ func (a *app) explain(c *client, id string) error {
 			return err
 		}
 		fmt.Fprintf(a.stdout, "\n%s%s\n", name, v.words())
-		for _, compared := range v.comparisons() {
-			fmt.Fprintf(a.stdout, "  %s\n", compared)
+		for _, compared := range v.Compared {
+			fmt.Fprintf(a.stdout, "  %s\n", strings.Map(printable, compared.Words()))
 		}
 	}
 	return nil
@@ -93,10 +94,10 @@ func (a *app) explain(c *client, id string) error {
 // automationName is how a line about the verdict begins; empty when it is
 // about no automation. names holds those that were asked for.
 func (c *client) automationName(v verdict, names map[string]string) (string, error) {
-	if v.AutomationID == nil {
+	if v.AutomationID == (automations.ID{}) {
 		return "", nil
 	}
-	id := *v.AutomationID
+	id := v.AutomationID.String()
 	if _, known := names[id]; !known {
 		var m automation
 		err := c.call(http.MethodGet, "/automations/"+id, nil, &m)
@@ -109,56 +110,4 @@ func (c *client) automationName(v verdict, names map[string]string) (string, err
 		names[id] = oneLine(m.Name)
 	}
 	return names[id] + ": ", nil
-}
-
-// words say what the verdict is. A verdict that this program does not know is
-// said as it is.
-func (v verdict) words() string {
-	run, step := orDash(v.RunID), orDash(v.StepKey)
-	switch automations.Reason(v.Verdict) {
-	case automations.Started:
-		return "started run " + run
-	case automations.Resumed:
-		return fmt.Sprintf("run %s waited for it at step %q and goes on", run, step)
-	case automations.Kept:
-		return fmt.Sprintf("kept for run %s, which has yet to reach the wait for it at step %q", run, step)
-	case automations.Deduplicated:
-		return fmt.Sprintf("dropped: it repeats event %s within %d seconds", orDash(v.OriginalID), v.Window)
-	case automations.ConditionsNotMet:
-		if v.RunID != nil {
-			return fmt.Sprintf("run %s waits on at step %q: the filter does not match", run, step)
-		}
-		return "started nothing: the conditions of the trigger are not met"
-	case automations.Disabled:
-		return "started nothing: it is not enabled"
-	case automations.Unmatched:
-		return "No automation has this event as its trigger, and no run waits for it."
-	case automations.NearMiss:
-		return fmt.Sprintf("started nothing: its trigger is %q, which is nearly this name", orDash(v.Trigger))
-	case automations.ContactMissing:
-		return "started nothing: the contact was deleted meanwhile"
-	case automations.ReentryBlocked:
-		return "started nothing: the contact is in it already"
-	case automations.TooMany:
-		return "started nothing: as many runs as one event may start or resume are there already"
-	}
-	return v.Verdict
-}
-
-// comparisons are the rules that were evaluated, with the values they saw.
-func (v verdict) comparisons() (lines []string) {
-	for _, c := range v.Compared {
-		rule, outcome, actual := c.Field+" "+c.Operator, "not met", string(c.Actual)
-		if c.Expected != nil {
-			rule += " " + string(c.Expected)
-		}
-		if c.Held {
-			outcome = "met"
-		}
-		if c.Actual == nil {
-			actual = "missing"
-		}
-		lines = append(lines, fmt.Sprintf("%s: %s, it is %s", oneLine(rule), outcome, oneLine(actual)))
-	}
-	return lines
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"strings"
-	"time"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -11,44 +10,31 @@ import (
 // listDeliveries lists stored events, filtered by event, contact_id, email,
 // verdict, from and to.
 func (s *Server) listDeliveries(r *request) (answer, error) {
-	keep, from, err := deliveryFilter(r)
+	filter, err := deliveryFilter(r)
 	if err != nil {
 		return answer{}, err
 	}
 	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Delivery, storage.Rest, error) {
-		page.Since = from // what is older is not even looked at
-		return tx.Deliveries(page, keep)
+		return tx.FindDeliveries(page, filter)
 	}, renderStoredDelivery)
 }
 
-func deliveryFilter(r *request) (keep func(*automations.Delivery) bool, from time.Time, err error) {
+func deliveryFilter(r *request) (storage.DeliveryFilter, error) {
 	var p automations.Problems
 	query := r.URL.Query()
-	event, email, verdict := query.Get("event"), strings.ToLower(strings.TrimSpace(query.Get("email"))), automations.Reason(query.Get("verdict"))
-	if identity, err := automations.NormalizeEmail(email); err == nil {
-		email = identity
-	}
-	contact := r.queryID(&p, "contact_id")
+	verdict := automations.Reason(query.Get("verdict"))
 	oneOf(&p, "verdict", verdict, automations.Reasons())
-	from, to := r.queryTime(&p, "from"), r.queryTime(&p, "to")
-	keep = func(d *automations.Delivery) bool {
-		return (event == "" || d.Event == event) &&
-			(email == "" || d.Email == email) &&
-			(contact == automations.ID{} || d.ContactID == contact) &&
-			(from.IsZero() || !d.ReceivedAt.Before(from)) &&
-			(to.IsZero() || d.ReceivedAt.Before(to)) &&
-			(verdict == "" || hasVerdict(d, verdict))
+	filter := storage.DeliveryFilter{
+		Event: query.Get("event"), Email: strings.ToLower(strings.TrimSpace(query.Get("email"))),
+		ContactID: r.queryID(&p, "contact_id"), From: r.queryTime(&p, "from"), To: r.queryTime(&p, "to"),
 	}
-	return keep, from, p.Err()
-}
-
-func hasVerdict(d *automations.Delivery, reason automations.Reason) bool {
-	for _, v := range d.Verdicts {
-		if v.Reason == reason {
-			return true
-		}
+	if identity, err := automations.NormalizeEmail(filter.Email); err == nil {
+		filter.Email = identity
 	}
-	return false
+	if verdict != "" {
+		filter.Verdicts = []automations.Reason{verdict}
+	}
+	return filter, p.Err()
 }
 
 func (s *Server) getDelivery(r *request) (answer, error) {

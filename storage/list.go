@@ -87,6 +87,18 @@ func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(ke
 	return rows, rest, nil
 }
 
+// listNear is list for filters that say no to most rows: near says so of a stored
+// record, in no time; keep sees the rest.
+func listNear[T any](tx *Tx, b bucket, page Page, near func(record []byte) bool, keep func(*T) bool) ([]*T, Rest, error) {
+	load := func(key, body []byte) (*T, error) {
+		if !near(body) {
+			return nil, nil
+		}
+		return decode[T](b, key, body)
+	}
+	return listThrough(tx, b, nil, page, load, func(row *T) bool { return row != nil && keep(row) })
+}
+
 // walk steps through the rows below prefix in the page's direction, from where
 // the page begins; nil keys end it.
 func (tx *Tx) walk(b bucket, prefix []byte, page Page) func() (key, value []byte) {

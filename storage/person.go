@@ -27,6 +27,25 @@ func (p Person) told(d *automations.WebhookDelivery) bool {
 	return p.ContactID != automations.ID{} && bytes.Contains(d.Body, []byte(p.ContactID.String())) || p.mention().InJSON(d.Body)
 }
 
+// near reports, fast, whether a stored record may name the person: false is
+// certain. Content of mail does not tell.
+func (p Person) near() func(record []byte) bool {
+	raw, id, address := p.ContactID[:], []byte(p.ContactID.String()), p.mention()
+	return func(record []byte) bool {
+		return bytes.Contains(record, raw) || bytes.Contains(record, id) || address.Near(record)
+	}
+}
+
+// RecentDeliveriesOf lists the events of a person, newest first.
+func (tx *Tx) RecentDeliveriesOf(p Person, page Page) ([]*automations.Delivery, Rest, error) {
+	return listNear(tx, deliveriesBucket, page, p.near(), p.has)
+}
+
+// RecentEmailsOf lists the mail of a person, newest first.
+func (tx *Tx) RecentEmailsOf(p Person, page Page) ([]*automations.Email, Rest, error) {
+	return listNear(tx, emailsBucket, page, p.near(), p.gets)
+}
+
 // DeliveriesOf reads the events of a person among the next rows, oldest first,
 // from where next of the call before says; next is nil at the end. It finds
 // them by looking at everything.
@@ -67,14 +86,14 @@ func recordsOf[T any](tx *Tx, b bucket, p Person, from []byte, rows int, own fun
 // or the address, and where to go on: nil at the end. The content of mail has
 // to be read to know.
 func (tx *Tx) naming(b bucket, from []byte, rows int, p Person) (keys [][]byte, next []byte) {
-	raw, id, address := p.ContactID[:], []byte(p.ContactID.String()), p.mention()
+	near := p.near()
 	c := tx.bucket(b).Cursor()
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if rows == 0 {
 			return keys, bytes.Clone(k)
 		}
 		rows--
-		if b == emailContentsBucket || bytes.Contains(v, raw) || bytes.Contains(v, id) || address.Near(v) {
+		if b == emailContentsBucket || near(v) {
 			keys = append(keys, bytes.Clone(k))
 		}
 	}

@@ -181,25 +181,3 @@ func (tx *Tx) Arrivals(ref automations.RunRef) (ids []automations.ID) {
 func (tx *Tx) DropArrival(ref automations.RunRef, delivery automations.ID) error {
 	return tx.delete(arrivalsBucket, tuple(ref, delivery))
 }
-
-// AddDelivery stores a new event, and webhooks are told of it.
-func (tx *Tx) AddDelivery(d *automations.Delivery) error {
-	if err := tx.tell(automations.EventReceivedNotice, func() map[string]any { return automations.EventNotice(d) }); err != nil {
-		return err
-	}
-	tx.tally(automations.TallyEvents, automations.ID{}, d.ReceivedAt, 1)
-	if kind, ok := d.TallyOf(); ok {
-		tx.tally(kind, automations.ID{}, d.ReceivedAt, 1)
-	}
-	return tx.putRecord(deliveriesBucket, d.ID[:], d)
-}
-
-// Delivery reads one stored event.
-func (tx *Tx) Delivery(id automations.ID) (*automations.Delivery, error) {
-	return record[automations.Delivery](tx, deliveriesBucket, id[:])
-}
-
-// Deliveries lists stored events; keep, when not nil, filters.
-func (tx *Tx) Deliveries(page Page, keep func(*automations.Delivery) bool) ([]*automations.Delivery, Rest, error) {
-	return list(tx, deliveriesBucket, nil, page, keep)
-}

@@ -1,16 +1,12 @@
-package cmd
+package automations
 
-import (
-	"testing"
-
-	"github.com/opensend/opensend/automations"
-)
+import "testing"
 
 // Every verdict that can be stored is said in words of its own.
 func TestVerdictsHaveWords(t *testing.T) {
-	said := map[string]automations.Reason{}
-	for _, reason := range automations.Reasons() {
-		words := verdict{Verdict: string(reason)}.words()
+	said := map[string]Reason{}
+	for _, reason := range Reasons() {
+		words := Verdict{Reason: reason}.Words()
 		if other, twice := said[words]; words == string(reason) || twice {
 			t.Errorf("%s is said as %q, as %q is", reason, words, other)
 		}
