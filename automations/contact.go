@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -44,6 +45,26 @@ func (c *Contact) SetProperty(name string, value json.RawMessage) {
 		c.Properties = map[string]json.RawMessage{}
 	}
 	c.Properties[name] = value
+}
+
+// PropertyValue is the value that people mean by a text: itself if it is a
+// number, true, false, null or a quoted text in JSON, and a text otherwise.
+func PropertyValue(text string) json.RawMessage {
+	if json.Valid([]byte(text)) && !strings.ContainsAny(text[:1], "{[ \t\r\n") {
+		return json.RawMessage(text)
+	}
+	quoted, _ := json.Marshal(text)
+	return quoted
+}
+
+// PropertyText is a text by which PropertyValue means the value, where there is
+// one: lists and objects are none.
+func PropertyText(value json.RawMessage) string {
+	var text string
+	if json.Unmarshal(value, &text) == nil && string(PropertyValue(text)) == string(value) {
+		return text
+	}
+	return string(value)
 }
 
 // Limits of contacts.

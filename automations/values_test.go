@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"encoding/json"
 	"net/mail"
 	"strings"
 	"testing"
@@ -157,5 +158,19 @@ func TestDeduplication(t *testing.T) {
 		if d, err := ParseDeduplication([]byte(bad)); err == nil {
 			t.Errorf("%s was taken as %+v", bad, d)
 		}
+	}
+}
+
+// A property shown as a text and read back is what it was.
+func TestPropertyText(t *testing.T) {
+	for value, text := range map[string]string{
+		`"pro"`: "pro", `"01234"`: "01234", `"12"`: `"12"`, `12`: "12", `1.50`: "1.50", `true`: "true", `"true"`: `"true"`, `"null"`: `"null"`, `""`: "", `" x"`: " x", `"{}"`: "{}",
+	} {
+		if got := PropertyText(json.RawMessage(value)); got != text || string(PropertyValue(got)) != value {
+			t.Errorf("%s is shown as %s and read as %s", value, got, PropertyValue(got))
+		}
+	}
+	if got := PropertyText(json.RawMessage(`{"a":1}`)); got != `{"a":1}` {
+		t.Error(got)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/opensend/opensend/automations"
 )
 
 // contact is a contact as the API gives it.
@@ -155,21 +157,11 @@ func contactFlags(cmd *cobra.Command) (changes func() (map[string]any, error)) {
 			if !found || name == "" {
 				return nil, fmt.Errorf("--property must be NAME=VALUE, such as plan=pro; it is %q", text)
 			}
-			values[name] = propertyValue(value)
+			values[name] = automations.PropertyValue(value)
 		}
 		in["properties"] = values
 		return in, nil
 	}
-}
-
-// propertyValue is the text as JSON: itself if it is a number, true, false,
-// null or a quoted text, and quoted otherwise.
-func propertyValue(text string) json.RawMessage {
-	if json.Valid([]byte(text)) && !strings.ContainsAny(text[:1], "{[ \t\r\n") {
-		return json.RawMessage(text)
-	}
-	quoted, _ := json.Marshal(text)
-	return quoted
 }
 
 func newContactsDelete(a *app) *cobra.Command {

@@ -158,6 +158,7 @@ var goodBodies = map[string]string{
 	"/automations":            `{"name":"x","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"m","type":"send_email","config":{"subject":"Hi {{n}}","text":"x"}}],"connections":[{"from":"t","to":"m"}],"deduplication":{"window":"1 hour"}}`,
 	"/automations/{id}":       `{"name":"y","status":"enabled","deduplication":null}`,
 	"/contacts":               `{"email":"new@example.com","first_name":"Ada","properties":{"plan":"pro"},"unsubscribed":false}`,
+	"/contacts/batch":         `[{"email":"new@example.com","first_name":"Ada"},{"email":"a@example.com","properties":{"plan":"pro"}}]`,
 	"/contacts/{id}":          `{"first_name":"Ada","properties":{"plan":null}}`,
 	"/contacts/{id}/topics":   `[{"id":"0190d1a2-0000-7000-8000-000000000000","subscription":"opt_in"}]`,
 	"/segments":               `{"name":"Pro"}`,

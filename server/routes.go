@@ -95,6 +95,7 @@ func routes() []route {
 		{post, "/automations/{id}/runs/{run}/skip-wait", openSendDoor, accessLive, (*Server).skipRunWait},
 
 		{post, "/contacts", openSendDoor, accessFull, (*Server).createContact},
+		{post, "/contacts/batch", openSendDoor, accessFull, (*Server).saveContacts},
 		{get, "/contacts", openSendDoor, accessFull, (*Server).listContacts},
 		{get, "/contacts/{id}", openSendDoor, accessFull, (*Server).getContact},
 		{patch, "/contacts/{id}", openSendDoor, accessFull, (*Server).updateContact},
