@@ -130,3 +130,16 @@ func (tx *Tx) dropInvitations(drop func(*automations.Invitation) bool) error {
 	})
 	return tx.deleteAll(tx.bucket(invitationsBucket), keys)
 }
+
+// SessionsOf counts the sessions of a user that have not ended at now.
+func (tx *Tx) SessionsOf(user automations.ID, now time.Time) (n int, err error) {
+	tx.each(sessionsBucket, nil, func(key []byte) bool {
+		s, readErr := record[automations.Session](tx, sessionsBucket, key)
+		if readErr == nil && s.UserID == user && !s.Over(now) {
+			n++
+		}
+		err = errors.Join(err, readErr)
+		return true
+	})
+	return n, err
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/opensend/opensend/automations"
-	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 )
 
@@ -120,60 +119,4 @@ func newRunStep(step automations.Step, state automations.StepState) runStep {
 		shown.Email = output.EmailID
 	}
 	return shown
-}
-
-func (v *visit) mail() (any, error) {
-	var page listPage[*automations.Email]
-	err := v.read(func(tx *storage.Tx) (err error) {
-		page, err = readList(v, func(p storage.Page) ([]*automations.Email, storage.Rest, error) { return tx.Emails(p, nil) },
-			func(e *automations.Email) automations.ID { return e.ID })
-		return err
-	})
-	return page, err
-}
-
-type emailPage struct {
-	*automations.Email
-	View mail.View
-}
-
-func (v *visit) email() (any, error) {
-	var page *emailPage
-	err := v.read(func(tx *storage.Tx) (err error) {
-		page, err = readEmail(tx, v.pathID("id"))
-		return err
-	})
-	return page, err
-}
-
-func readEmail(tx *storage.Tx, id automations.ID) (*emailPage, error) {
-	row, err := tx.Email(id)
-	if err != nil {
-		return nil, err
-	}
-	page := &emailPage{Email: row.Email}
-	content, err := tx.EmailContent(row.ID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return page, nil // erased
-	}
-	if err != nil {
-		return nil, err
-	}
-	page.View, err = mail.ViewOf(content.HTML, content.Text, content.Message)
-	return page, err
-}
-
-// emailHTML is the HTML of a mail by itself, for a frame that runs no script
-// and loads nothing.
-func (v *visit) emailHTML() (any, error) {
-	page, err := v.email()
-	if err != nil {
-		return nil, err
-	}
-	h := v.w.Header()
-	h.Set("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'")
-	h.Set("X-Frame-Options", "SAMEORIGIN")
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	_, err = v.w.Write([]byte(page.(*emailPage).View.HTML))
-	return written{}, err
 }

@@ -18,8 +18,22 @@ func routes() []route {
 		{get, "/events", "events", false, (*visit).events},
 		{get, "/events/{id}", "event", false, (*visit).event},
 		{get, "/runs/{workflow}/{run}", "run", false, (*visit).run},
+
 		{get, "/mail", "mail", false, (*visit).mail},
 		{get, "/mail/{id}", "email", false, (*visit).email},
 		{get, "/mail/{id}/html", "", false, (*visit).emailHTML},
+		{get, "/mail/{id}/source", "", false, (*visit).emailSource},
+		{post, "/mail/{id}/{decision}", "email", false, (*visit).decideEmail},
+
+		{get, "/keys", "keys", false, (*visit).keys},
+		{post, "/keys", "keys", false, (*visit).createKey},
+		{post, "/keys/{id}/rename", "keys", false, (*visit).renameKey},
+		{post, "/keys/{id}/revoke", "keys", false, (*visit).revokeKey},
+
+		{get, "/system/users", "users", false, (*visit).users},
+		{post, "/system/users", "users", false, (*visit).inviteUser},
+		{post, "/system/users/reset", "users", false, (*visit).resetUser},
+		{post, "/system/users/remove", "users", false, (*visit).removeUser},
+		{post, "/system/users/password", "users", false, (*visit).changePassword},
 	}
 }

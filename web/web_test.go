@@ -154,7 +154,7 @@ func TestPages(t *testing.T) {
 		"/dashboard/events/" + delivery.String(): "What it did",
 		"/dashboard/runs/" + workflow.String() + "/" + run.String(): "send_email",
 		"/dashboard/mail":                   "captured",
-		"/dashboard/mail/" + email.String(): "<h2>Text</h2>",
+		"/dashboard/mail/" + email.String(): "?tab=text",
 	} {
 		resp := b.get(path)
 		body := b.want(resp, 200, words)
