@@ -45,11 +45,12 @@ type previewRequest struct {
 	steps     json.RawMessage
 	wait      json.RawMessage
 	variables map[string]json.RawMessage
+	content   automations.Fields // to be shown instead of what is stored; nil for none
 }
 
 func readPreviewRequest(f automations.Fields) (*previewRequest, error) {
 	var p automations.Problems
-	f.Unknown(&p, "version", "contact", "event", "trigger", "steps", "wait", "variables")
+	f.Unknown(&p, "version", "contact", "event", "trigger", "steps", "wait", "variables", "content")
 	w := &previewRequest{
 		version: readWord(f, &p, []string{versionDraft, versionPublished}, "version"),
 		event:   f.Object(&p, "event"), trigger: f.Object(&p, "trigger"), steps: f.Object(&p, "steps"), wait: f.Object(&p, "wait"),
@@ -64,6 +65,11 @@ func readPreviewRequest(f automations.Fields) (*previewRequest, error) {
 		var err error
 		w.variables, err = automations.ObjectFields(raw)
 		p.Include("variables", err)
+	}
+	if raw := f.Object(&p, "content"); raw != nil {
+		var err error
+		w.content, err = automations.ObjectFields(raw)
+		p.Include("content", err)
 	}
 	if own, err := automations.ObjectFields(f.Raw("contact")); err == nil {
 		var q automations.Problems
@@ -107,6 +113,11 @@ func (s *Server) preview(tx *storage.Tx, t *automations.Template, wanted *previe
 			return w, automations.Errorf(automations.KindConflict, "template_not_published", "the template is not published; publish it, or preview its draft")
 		}
 	}
+	if wanted.content != nil {
+		if content, err = edited(content, wanted.content); err != nil {
+			return w, err
+		}
+	}
 	contact := wanted.sample
 	if wanted.contact != "" {
 		if contact, err = contactByRef(tx, wanted.contact); err != nil {
@@ -129,6 +140,16 @@ func (s *Server) preview(tx *storage.Tx, t *automations.Template, wanted *previe
 		w.Variables[i] = wirePreviewedVariable{v.Name, declaredType(content, v.Name), v.Status, v.Value, v.Reason}
 	}
 	return w, nil
+}
+
+// edited is content with the fields that were sent in their place.
+func edited(c *automations.TemplateContent, f automations.Fields) (*automations.TemplateContent, error) {
+	var p, q automations.Problems
+	f.Unknown(&q, contentFields...)
+	changed := *c
+	automations.ReadTemplateContent(f, &q, &changed)
+	p.Include("content", q.Err())
+	return &changed, p.Err()
 }
 
 func declaredType(c *automations.TemplateContent, name string) *automations.VariableType {

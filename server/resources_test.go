@@ -170,6 +170,11 @@ func TestPreview(t *testing.T) {
 				t.Errorf("%s is %s, want %s", name, got, want)
 			}
 		}
+		typed := preview(`{"content":{"subject":"{{m|none}}","html":"<b>{{FIRST_NAME}}</b>","variables":[{"key":"m"}]},"contact":{"first_name":"Ada"}}`)
+		typed.has("subject", "none").has("html", "<b>Ada</b>").has("from", "T <t@example.com>")
+		r.do(http.MethodPost, "/templates/t/preview", `{"content":{"html":"{{x"}}`).want(422).has("details.0.path", "content.html")
+		r.do(http.MethodPost, "/templates/t/preview", `{"content":{"name":"x"}}`).want(422).has("details.0.path", "content.name")
+		preview("").has("subject", "{{FIRST_NAME}}: 7") // what is stored stays
 		full := preview(`{"contact":"ADA@example.com","event":{"a":1},"steps":{"s":{"output":{"x":2}}},"wait":{"w":{"y":3}},"variables":{"n":"12.5","body":"<b>B</b>","who":"{{n}}","FIRST_NAME":null}}`)
 		full.has("subject", "Ada <3: 12.5").has("text", "Ada <3 B Rome {{n}} {{n}} ada@example.com 111 2 3 https://opensend.example/unsubscribe/preview")
 		full.has("html", `<p title="Ada &lt;3">Ada &lt;3 <b>B</b> Rome {{n}} {{n}} ada@example.com 111 2 3 https://opensend.example/unsubscribe/preview</p>`)

@@ -27,6 +27,7 @@ var functions = template.FuncMap{
 	"dict":    dict,
 	"join":    func(list []string) string { return strings.Join(list, ", ") },
 	"within":  within,
+	"last":    func(all []automations.WebhookAttempt) []automations.WebhookAttempt { return all[max(len(all)-1, 0):] },
 }
 
 // timeTag is a moment in UTC; app.js shows it in the reader's own zone.
