@@ -41,7 +41,7 @@ func (v *visit) keysPage(form keyForm) (page keysPage, err error) {
 		page.listPage, err = readList(v, tx.APIKeys, func(k *automations.APIKey) automations.ID { return k.ID })
 		return err
 	})
-	page.Older = v.olderThan(page.listPage.Older)
+	page.Older = v.olderThan("/keys", page.listPage.Older)
 	return page, err
 }
 

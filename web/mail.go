@@ -66,21 +66,21 @@ func (v *visit) mail() (any, error) {
 			return tx.Emails(p, v.mailFilter(page.Box))
 		},
 			func(e *automations.Email) automations.ID { return e.ID })
-		page.Rows, page.Older = rows.Rows, v.olderThan(rows.Older)
+		page.Rows, page.Older = rows.Rows, v.olderThan("/mail", rows.Older)
 		return err
 	})
 	return page, err
 }
 
-// olderThan is the address of this page with what is older than a row; empty
-// when that is zero.
-func (v *visit) olderThan(id automations.ID) string {
+// olderThan is the address of a list, below the dashboard and as it is filtered,
+// with what is older than a row; empty when that is zero.
+func (v *visit) olderThan(list string, id automations.ID) string {
 	if id == (automations.ID{}) {
 		return ""
 	}
 	query := v.URL.Query()
 	query.Set("after", id.String())
-	return v.URL.Path + "?" + query.Encode()
+	return home + list + "?" + query.Encode()
 }
 
 func (v *visit) filtersMail() bool {

@@ -27,7 +27,7 @@ func (v *visit) templatesPage(name string) (page templatesPage, err error) {
 		page.listPage, err = readList(v, tx.Templates, func(t *automations.Template) automations.ID { return t.ID })
 		return err
 	})
-	page.Older = v.olderThan(page.listPage.Older)
+	page.Older = v.olderThan("/templates", page.listPage.Older)
 	return page, err
 }
 

@@ -53,7 +53,7 @@ func (v *visit) webhooksPage(form webhookForm) (page webhooksPage, err error) {
 		page.listPage, err = readList(v, tx.Webhooks, func(w *automations.Webhook) automations.ID { return w.ID })
 		return err
 	})
-	page.Older = v.olderThan(page.listPage.Older)
+	page.Older = v.olderThan("/webhooks", page.listPage.Older)
 	return page, err
 }
 
@@ -81,13 +81,12 @@ type webhookPage struct {
 	Status     string // of the deliveries that are shown; empty for all
 	Deliveries listPage[*automations.WebhookDelivery]
 	Older      string
-	Here       string
 }
 
 func (v *visit) webhook() (any, error) { return v.webhookPage(nil) }
 
 func (v *visit) webhookPage(typed *webhookForm) (page *webhookPage, err error) {
-	page = &webhookPage{Here: v.URL.RequestURI(), Status: v.FormValue("status")}
+	page = &webhookPage{Status: v.URL.Query().Get("status")}
 	err = v.read(func(tx *storage.Tx) (err error) {
 		if page.Webhook, err = tx.Webhook(v.pathID("id")); err != nil {
 			return err
@@ -101,7 +100,7 @@ func (v *visit) webhookPage(typed *webhookForm) (page *webhookPage, err error) {
 		return nil, err
 	}
 	page.Secret = "whsec_" + base64.StdEncoding.EncodeToString(page.Webhook.Secret)
-	page.Older = v.olderThan(page.Deliveries.Older)
+	page.Older = v.olderThan("/webhooks/"+page.ID.String(), page.Deliveries.Older)
 	if page.Form = (webhookForm{page.Endpoint, choices(page.Events)}); typed != nil {
 		page.Form = *typed
 	}

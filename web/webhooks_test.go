@@ -30,8 +30,9 @@ func TestWebhooks(t *testing.T) {
 	b.want(b.get(path), 200, "It was told nothing yet")
 	b.want(post(path+"/rotate", nil), 303, "")
 	b.want(b.get(path), 200, "signs along until")
-	b.want(post(path+"/disable", nil), 303, "")
 	b.want(post(path+"/test", nil), 303, "")
+	b.want(post(path+"/disable", nil), 303, "")
+	b.want(post(path+"/test", nil), 409, "enable it first")
 	b.want(b.get(path), 200, "webhook.test")
 	b.want(b.get(path+"?status=failed"), 200, "No delivery is like that")
 	b.want(post(path+"/enable", nil), 303, "")
@@ -74,6 +75,8 @@ func TestWebhooks(t *testing.T) {
 	if body = b.want(b.get(delivery), 200, "the endpoint answered 500"); strings.Contains(body, script) {
 		t.Error("an answer was let through")
 	}
+	b.want(post(delivery+"/replay", nil), 409, "enable it first")
+	b.want(post(path+"/enable", nil), 303, "")
 	b.want(post(delivery+"/replay", nil), 303, "")
 	b.want(b.get(delivery), 200, "It is sent again")
 	b.want(post(path+"/delete", nil), 303, "")
