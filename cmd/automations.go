@@ -46,11 +46,11 @@ func (m automation) lastRun() string {
 func newAutomations(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "automations",
-		Short:   "List automations and show their steps",
-		Long:    "List automations and show their steps. Works while the server runs and when it does not.",
-		Example: "  opensend automations list --status enabled\n  opensend automations show 0199f234-d327-7cd8-9dc5-4fd8e5e249df",
+		Short:   "List and show automations, and keep them in files",
+		Long:    "List automations, show their steps, and keep them in YAML files: written by\nexport, checked by validate, put in force by apply. Works while the server runs\nand when it does not.",
+		Example: "  opensend automations list --status enabled\n  opensend automations export flows\n  opensend automations apply flows",
 	}
-	cmd.AddCommand(newAutomationsList(a), newAutomationsShow(a))
+	cmd.AddCommand(newAutomationsList(a), newAutomationsShow(a), newAutomationsExport(a), newAutomationsValidate(a), newAutomationsApply(a))
 	return cmd
 }
 
@@ -61,7 +61,7 @@ func newAutomationsList(a *app) *cobra.Command {
 			{"status", "status", "only draft, enabled or disabled"},
 			{"search", "search", "only with this `text` in the name"},
 		},
-		empty: "No automations yet. Create one with: POST /automations",
+		empty: "No automations yet. Create one with: POST /automations, or opensend automations apply FILE",
 		columns: []column[automation]{
 			{"ID", func(m automation) string { return m.ID }},
 			{"NAME", func(m automation) string { return m.Name }},

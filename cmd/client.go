@@ -159,11 +159,13 @@ func (e *refusedError) Error() string { return e.message }
 func (c *client) call(method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
-		raw, err := json.Marshal(in)
-		if err != nil {
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false) // what is stored as given is given as written
+		if err := enc.Encode(in); err != nil {
 			return err
 		}
-		body = bytes.NewReader(raw)
+		body = &buf
 	}
 	req, err := http.NewRequest(method, "http://opensend"+path, body)
 	if err != nil {

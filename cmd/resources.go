@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -145,6 +146,30 @@ func (c *client) page(path string, query url.Values) (p page, err error) {
 		p.next = last.ID
 	}
 	return p, err
+}
+
+// each reads all rows of a list.
+func (c *client) each(path string, query url.Values, do func(json.RawMessage) error) error {
+	query = maps.Clone(query)
+	if query == nil {
+		query = url.Values{}
+	}
+	query.Set("limit", fmt.Sprint(listPage))
+	for {
+		page, err := c.page(path, query)
+		if err != nil {
+			return err
+		}
+		for _, row := range page.Data {
+			if err := do(row); err != nil {
+				return err
+			}
+		}
+		if page.next == "" {
+			return nil
+		}
+		query.Set("after", page.next)
+	}
 }
 
 func printTable[T any](out io.Writer, rows []json.RawMessage, columns []column[T]) error {

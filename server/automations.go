@@ -115,14 +115,22 @@ func redefine(p *automations.Problems, w *automations.Workflow, d *automations.D
 	w.Trigger, w.StepCount = flow.Trigger().Action.(*automations.TriggerAction).EventName, len(parsed.Steps)
 }
 
-func (s *Server) createAutomation(r *request) (answer, error) {
-	f, err := r.fields()
+// CheckAutomation judges a body of POST /automations as that does, without a
+// data file. Its error holds every problem found, with paths such as
+// "steps[2].config.duration".
+func CheckAutomation(body []byte) error {
+	f, err := automations.DecodeObject(body)
 	if err != nil {
-		return answer{}, err
+		return err
 	}
+	_, err = readNewAutomation(f, &automations.Workflow{})
+	return err
+}
+
+// readNewAutomation reads the fields of an automation that does not exist yet
+// into its head, and returns its definition.
+func readNewAutomation(f automations.Fields, w *automations.Workflow) (d automations.Definition, err error) {
 	var p automations.Problems
-	w := &automations.Workflow{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now}
-	var d automations.Definition
 	if !f.Has("name") {
 		p.Missing("", "name")
 	}
@@ -133,7 +141,17 @@ func (s *Server) createAutomation(r *request) (answer, error) {
 	if w.Status == "" {
 		w.Status = automations.StatusDraft
 	}
-	if err := p.Err(); err != nil {
+	return d, p.Err()
+}
+
+func (s *Server) createAutomation(r *request) (answer, error) {
+	f, err := r.fields()
+	if err != nil {
+		return answer{}, err
+	}
+	w := &automations.Workflow{ID: uuid.Must(uuid.NewV7()), CreatedAt: r.now}
+	d, err := readNewAutomation(f, w)
+	if err != nil {
 		return answer{}, err
 	}
 	err = s.db.Update(func(tx *storage.Tx) error {
