@@ -17,14 +17,15 @@ const module = "github.com/opensend/opensend"
 var arrows = map[string][]string{
 	"":                     {"/cmd"},
 	"/cmd":                 {"/server", "/web", "/automations/engine", "/storage", "/automations", "/automations/schema", "/automations/mail"},
-	"/server":              {"/automations/engine", "/storage", "/automations", "/automations/schema", "/automations/mail"},
+	"/server":              {"/automations/engine", "/storage", "/automations", "/automations/schema", "/automations/mail", "/metrics"},
 	"/web":                 {"/automations/engine", "/storage", "/automations", "/automations/mail"},
 	"/automations/engine":  {"/storage", "/automations", "/automations/schema", "/automations/mail"},
-	"/storage":             {"/automations"},
+	"/storage":             {"/automations", "/metrics"},
 	"/storage/storagetest": {"/storage"},
 	"/automations/schema":  {"/automations"},
 	"/automations":         {"/automations/mail"},
 	"/automations/mail":    {},
+	"/metrics":             {},
 	"/internal/bench":      {"/storage", "/automations"},
 	"/internal/torture":    {"/storage", "/automations"},
 }

@@ -17,10 +17,13 @@ const (
 	FullAccess    Permission = "full_access"
 	SendingAccess Permission = "sending_access" // the mail routes
 	EventsAccess  Permission = "events_access"  // posting events: the key to put into an application
+	MetricsAccess Permission = "metrics_access" // reading the metrics: the key for a monitor
 )
 
 // Permissions lists every Permission.
-func Permissions() []Permission { return []Permission{FullAccess, SendingAccess, EventsAccess} }
+func Permissions() []Permission {
+	return []Permission{FullAccess, SendingAccess, EventsAccess, MetricsAccess}
+}
 
 // APIKey is a stored key. The token itself is shown once and not kept.
 type APIKey struct {

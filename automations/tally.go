@@ -17,6 +17,8 @@ const (
 	TallyMailFailed
 	TallyMailSuppressed
 	TallyMailUnconfirmed
+	TallyRunsCancelled
+	TallyRunsSkipped
 	tallyEnd
 )
 
@@ -52,6 +54,10 @@ func (s RunStatus) Tally() (Tally, bool) {
 		return TallyRunsCompleted, true
 	case RunFailed:
 		return TallyRunsFailed, true
+	case RunCancelled:
+		return TallyRunsCancelled, true
+	case RunSkipped:
+		return TallyRunsSkipped, true
 	}
 	return 0, false
 }

@@ -43,7 +43,8 @@ func newAPIKeysCreate(a *app) *cobra.Command {
 		Long: `Create an API key and print it. It is shown this once and stored as a hash.
 
 Permissions: full_access, sending_access (the mail routes), events_access
-(posting events: the key to put into an application).
+(posting events: the key to put into an application), metrics_access (reading
+/metrics: the key for Prometheus).
 
 With --test it is a key for trying things out: mail that it asks for, and mail of
 runs that its events start, is captured even where other mail is sent.`,
@@ -54,7 +55,7 @@ runs that its events start, is captured even where other mail is sent.`,
 				return usage(cmd, "the key needs a name: --name NAME")
 			}
 			if !slices.Contains(automations.Permissions(), automations.Permission(permission)) {
-				return usage(cmd, "%q is not a permission; use full_access, sending_access or events_access", permission)
+				return usage(cmd, "%q is not a permission; use full_access, sending_access, events_access or metrics_access", permission)
 			}
 			in := map[string]any{"name": name, "permission": permission, "test": test}
 			if expires != "" {

@@ -57,7 +57,7 @@ func (ap *appliance) build() (err error) {
 		return err
 	}
 	if ap.api, err = server.New(server.Config{
-		DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, RequestsPerSecond: ap.cfg.Limits.RequestsPerSecond, Log: ap.log,
+		DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, RequestsPerSecond: ap.cfg.Limits.RequestsPerSecond, Version: version, Log: ap.log,
 	}); err != nil {
 		return err
 	}

@@ -53,6 +53,8 @@ func opens(p automations.Permission, need access) bool {
 		return need == accessSending
 	case automations.EventsAccess:
 		return need == accessEvents
+	case automations.MetricsAccess:
+		return need == accessMetrics
 	}
 	return false
 }

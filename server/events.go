@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func (s *Server) sendEvent(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return s.accept(r, "send", ev, func(receipt *engine.Receipt) (int, any) {
+	return s.accept(r, "send", openSendDoor, ev, func(receipt *engine.Receipt) (int, any) {
 		return http.StatusAccepted, renderReceipt(r, receipt)
 	})
 }
@@ -129,7 +130,15 @@ func (s *Server) sendEvents(r *request) (answer, error) {
 		return http.StatusAccepted, list
 	}
 	return answerOnce(r, "send/batch", render, func(idem *engine.Idempotency[[]engine.BatchResult]) ([]engine.BatchResult, *storage.IdempotentAnswer, error) {
-		return s.engine.AcceptBatch(events, idem)
+		results, replayed, err := s.engine.AcceptBatch(events, idem)
+		for i, res := range results {
+			if res.Receipt != nil {
+				s.accepted(r, openSendDoor, res.Receipt)
+			} else if errors.Join(refused[i], res.Err) != nil {
+				s.meter.doors[openSendDoor].refused.Add(1)
+			}
+		}
+		return results, replayed, err
 	})
 }
 
@@ -143,7 +152,7 @@ func (s *Server) sendMailDiverEvent(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return s.accept(r, "v1", ev, renderProcessed)
+	return s.accept(r, "v1", mailDiverDoor, ev, renderProcessed)
 }
 
 const (
@@ -187,9 +196,23 @@ func readMailDiverEvent(f automations.Fields) (*automations.Event, error) {
 }
 
 // accept hands an event to the engine, once for each Idempotency-Key.
-func (s *Server) accept(r *request, door string, ev *automations.Event, render func(*engine.Receipt) (int, any)) (answer, error) {
+func (s *Server) accept(r *request, name string, at door, ev *automations.Event, render func(*engine.Receipt) (int, any)) (answer, error) {
 	ev.Test = r.test
-	return answerOnce(r, door, render, func(idem *engine.Idempotency[*engine.Receipt]) (*engine.Receipt, *storage.IdempotentAnswer, error) {
-		return s.engine.Accept(ev, idem)
+	return answerOnce(r, name, render, func(idem *engine.Idempotency[*engine.Receipt]) (*engine.Receipt, *storage.IdempotentAnswer, error) {
+		receipt, replayed, err := s.engine.Accept(ev, idem)
+		if receipt != nil {
+			s.accepted(r, at, receipt)
+		}
+		return receipt, replayed, err
 	})
+}
+
+// accepted counts an event that was stored, and tells a log of every detail by
+// which request it came.
+func (s *Server) accepted(r *request, at door, receipt *engine.Receipt) {
+	d := receipt.Delivery
+	s.meter.doors[at].took(d)
+	if s.log.Enabled(r.Context(), slog.LevelDebug) {
+		s.log.Debug("event accepted", "request_id", r.id, "event", d.ID, "contact", d.ContactID, "runs_started", len(receipt.Started), "runs_resumed", len(receipt.Resumed))
+	}
 }

@@ -259,7 +259,7 @@ func TestOpenAPICoversTheRoutes(t *testing.T) {
 			t.Errorf("%s %s is not in openapi.yaml", rt.method, rt.path)
 			continue
 		}
-		want := map[access]any{accessFull: nil, accessSending: "sending_access", accessEvents: "events_access", accessNone: nil}[rt.access]
+		want := map[access]any{accessFull: nil, accessSending: "sending_access", accessEvents: "events_access", accessMetrics: "metrics_access", accessNone: nil}[rt.access]
 		if op["x-permission"] != want {
 			t.Errorf("%s %s: x-permission is %v, want %v", rt.method, rt.path, op["x-permission"], want)
 		}

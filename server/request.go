@@ -17,6 +17,7 @@ import (
 type request struct {
 	*http.Request
 	server *Server
+	id     string // X-Request-Id of the answer
 	now    time.Time
 	body   []byte
 	test   bool // the key is a test key

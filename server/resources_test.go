@@ -304,6 +304,7 @@ func TestUnknownRoutes(t *testing.T) {
 func TestAuthorization(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		events, sending, full := r.newKey("events_access"), r.newKey("sending_access"), r.newKey("full_access")
+		metrics := r.newKey("metrics_access")
 		testEvents, testSending, testFull := r.testKey("events_access"), r.testKey("sending_access"), r.testKey("full_access")
 		revoked := r.send(r.trust, "", http.MethodPost, "/api-keys", `{"name":"x"}`).want(201)
 		r.send(r.trust, "", http.MethodDelete, "/api-keys/"+revoked.text("id"), "").want(200)
@@ -339,7 +340,7 @@ func TestAuthorization(t *testing.T) {
 					key  string
 					want bool
 				}{
-					{full, true}, {events, rt.access == accessEvents}, {sending, rt.access == accessSending},
+					{full, true}, {events, rt.access == accessEvents}, {sending, rt.access == accessSending}, {metrics, rt.access == accessMetrics},
 					{testFull, rt.access != accessLive}, {testEvents, rt.access == accessEvents}, {testSending, rt.access == accessSending},
 				} {
 					if opened := status(p.key) != http.StatusForbidden; opened != p.want {

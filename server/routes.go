@@ -1,6 +1,9 @@
 package server
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // access is which API keys a route takes. Keys of full_access open all.
 type access int
@@ -10,6 +13,7 @@ const (
 	accessLive                  // full_access only, and no test key: mail may leave
 	accessSending               // also sending_access
 	accessEvents                // also events_access
+	accessMetrics               // also metrics_access
 	accessNone                  // no key needed
 )
 
@@ -38,6 +42,16 @@ func (rt route) prefixes() []string {
 	return []string{""}
 }
 
+// family is what the route's requests are counted as: the doors for events by
+// their paths, everything else by the first part of its path.
+func (rt route) family() string {
+	if rt.access == accessEvents {
+		return rt.path
+	}
+	first, _, _ := strings.Cut(rt.path[1:], "/")
+	return "/" + first
+}
+
 // media is the media type of the route's body; empty where a body is not looked
 // at.
 func (rt route) media() string {
@@ -63,6 +77,7 @@ func routes() []route {
 	return []route{
 		{get, "/healthz", plainDoor, accessNone, (*Server).health},
 		{get, "/readyz", plainDoor, accessNone, (*Server).ready},
+		{get, "/metrics", plainDoor, accessMetrics, (*Server).metrics},
 		{get, "/openapi.json", plainDoor, accessNone, (*Server).openAPIJSON},
 		{get, "/docs", plainDoor, accessNone, (*Server).docs},
 

@@ -27,6 +27,8 @@ type Config struct {
 	BodyLimit int64
 	// RequestsPerSecond is what each API key may make; zero is no limit.
 	RequestsPerSecond int
+	// Version is what the program calls itself.
+	Version string
 	// Log gets one line for each request that failed inside; nil discards it.
 	Log *slog.Logger
 }
@@ -38,6 +40,9 @@ type Server struct {
 	bodyLimit int64
 	limits    *limiter
 	log       *slog.Logger
+	version   string
+	started   time.Time
+	meter     *meter
 	stopping  atomic.Bool
 	inFlight  sync.Map                     // Idempotency-Keys of requests under way, by door
 	keys      sync.Map                     // API keys met before, by hash: knownKey
@@ -58,6 +63,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), log: cfg.Log,
+		version: cfg.Version, started: time.Now(), meter: newMeter(),
 		described: sync.OnceValues(describe),
 	}, nil
 }
@@ -79,9 +85,13 @@ func (s *Server) handler(trusted bool) http.Handler {
 	if trusted {
 		all = append(all, controls()...)
 	}
+	counted := s.meter
+	if trusted { // what this machine's own commands and pages do is not counted
+		counted = &meter{}
+	}
 	for _, rt := range all {
 		for _, prefix := range rt.prefixes() {
-			mux.Handle(rt.method+" "+prefix+rt.path, &endpoint{server: s, route: rt, api: prefix != "", trusted: trusted})
+			mux.Handle(rt.method+" "+prefix+rt.path, &endpoint{server: s, route: rt, api: prefix != "", trusted: trusted, meter: counted.families[rt.family()]})
 		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -90,10 +100,10 @@ func (s *Server) handler(trusted bool) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		// The mux would redirect to a cleaned path; event names may look unclean.
 		if p := r.URL.EscapedPath(); p == "" || p[0] != '/' || path.Clean(p) != p {
-			respondUnknown(w, r, http.StatusNotFound)
+			counted.unknown.answered(respondUnknown(w, r, http.StatusNotFound), time.Now())
 			return
 		}
-		mux.ServeHTTP(&unmatched{ResponseWriter: w, request: r}, r)
+		mux.ServeHTTP(&unmatched{ResponseWriter: w, request: r, meter: counted.unknown}, r)
 	})
 }
 
@@ -102,13 +112,17 @@ func (s *Server) handler(trusted bool) http.Handler {
 type unmatched struct {
 	http.ResponseWriter
 	request *http.Request
+	meter   *familyMeter
 }
 
-func (u *unmatched) WriteHeader(status int) { respondUnknown(u.ResponseWriter, u.request, status) }
+func (u *unmatched) WriteHeader(status int) {
+	u.meter.answered(respondUnknown(u.ResponseWriter, u.request, status), time.Now())
+}
 
 func (u *unmatched) Write(text []byte) (int, error) { return len(text), nil }
 
-func respondUnknown(w http.ResponseWriter, r *http.Request, status int) {
+// respondUnknown returns the status it answered with.
+func respondUnknown(w http.ResponseWriter, r *http.Request, status int) int {
 	err := automations.Errorf(automations.KindNotFound, "", "no route %s; see the API reference for the paths that exist", r.URL.EscapedPath())
 	if status == http.StatusMethodNotAllowed {
 		err = automations.Errorf(automations.KindMethodNotFound, "", "%s does not answer %s; it answers %s", r.URL.EscapedPath(), r.Method, w.Header().Get("Allow"))
@@ -117,7 +131,9 @@ func respondUnknown(w http.ResponseWriter, r *http.Request, status int) {
 	if strings.HasPrefix(r.URL.Path, "/v1/") {
 		dialect = mailDiverErrors
 	}
-	write(w, dialect(&request{Request: r}, err))
+	a := dialect(&request{Request: r}, err)
+	write(w, a)
+	return a.status
 }
 
 // endpoint is one route under one prefix.
@@ -126,20 +142,22 @@ type endpoint struct {
 	route   route
 	api     bool // under /api, where only OpenSend's words are spoken
 	trusted bool // on the control socket: no key is needed
+	meter   *familyMeter
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = w.(*unmatched).ResponseWriter // this one has an answer
+	began := time.Now()
 	req := &request{
-		Request: r, server: e.server, now: time.Now().UTC().Truncate(time.Millisecond),
+		Request: r, server: e.server, id: w.Header().Get("X-Request-Id"), now: began.UTC().Truncate(time.Millisecond),
 		resend: !e.api && strings.HasPrefix(r.UserAgent(), "resend-"),
 	}
 	defer func() {
 		if caught := recover(); caught == http.ErrAbortHandler {
 			panic(caught)
 		} else if caught != nil {
-			e.server.log.Error("request panicked", "method", r.Method, "route", e.route.path, "request_id", w.Header().Get("X-Request-Id"), "panic", caught, "stack", string(debug.Stack()))
-			write(w, e.route.errors()(req, errors.New("panic")))
+			e.server.log.Error("request panicked", "method", r.Method, "route", e.route.path, "request_id", req.id, "panic", caught, "stack", string(debug.Stack()))
+			e.respond(w, e.route.errors()(req, errors.New("panic")), began)
 		}
 	}()
 	a, err := e.answer(w, req)
@@ -147,12 +165,18 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = e.route.errors()(req, err)
 		if e.route.access == accessEvents && a.status < http.StatusInternalServerError {
 			e.server.db.CountRejected()
+			e.server.meter.doors[e.route.door].refused.Add(1)
 		}
 		if a.status == http.StatusInternalServerError {
-			e.server.log.Error("request failed", "method", r.Method, "route", e.route.path, "request_id", w.Header().Get("X-Request-Id"), "error", err)
+			e.server.log.Error("request failed", "method", r.Method, "route", e.route.path, "request_id", req.id, "error", err)
 		}
 	}
+	e.respond(w, a, began)
+}
+
+func (e *endpoint) respond(w http.ResponseWriter, a answer, began time.Time) {
 	write(w, a)
+	e.meter.answered(a.status, began)
 }
 
 // TestHeader is the request header by which a trusted caller asks, with "true",

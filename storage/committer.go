@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -52,6 +53,7 @@ func (db *DB) enqueue(u *update) error {
 	case db.updates <- u:
 		return nil
 	default:
+		db.meter.Refused.Add(1)
 		return automations.Errorf(automations.KindUnavailable, "overloaded", "the server has more work than it can take; try again in a moment")
 	}
 }
@@ -104,6 +106,7 @@ func (db *DB) commitAll(batch []*update) {
 // returned, else -1.
 func (db *DB) commit(batch []*update) (spoiler int) {
 	fail := func(err error) int {
+		db.meter.failed()
 		err = db.storageError(err)
 		for _, u := range batch {
 			u.err = err
@@ -113,6 +116,7 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	if db.Failed() != nil {
 		return fail(ErrFailed)
 	}
+	began := time.Now()
 	btx, err := db.bolt.Begin(true)
 	if err != nil {
 		return fail(err)
@@ -142,6 +146,7 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 	}
 	db.definitions.Store(tx.marks.Definitions)
 	db.apiKeys.Store(tx.marks.APIKeys)
+	db.meter.committed(began, len(batch), tx.tallies)
 	if c := db.watched.Swap(nil); c != nil {
 		close(*c)
 	}

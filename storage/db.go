@@ -69,6 +69,7 @@ type DB struct {
 
 	options Options
 	room    room
+	meter   *Meter
 
 	failpoint func(*Tx) error // of tests: called before each write
 }
@@ -103,7 +104,7 @@ func OpenWith(path string, options Options) (*DB, error) {
 		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
 	}
 	db := &DB{
-		path: path, bolt: b,
+		path: path, bolt: b, meter: newMeter(),
 		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}), webhookKick: make(chan struct{}, 1),
 	}
 	if err := db.View(db.begin); err != nil {

@@ -48,7 +48,6 @@ func (tx *Tx) flushTallies() error {
 			return err
 		}
 	}
-	tx.tallies = nil
 	return nil
 }
 

@@ -75,6 +75,7 @@ type Engine struct {
 	released    chan struct{} // closed when the file is not held
 	resuming    sync.Mutex
 	lastTurn    atomic.Int64 // when the wake loop last looked, in Unix milliseconds
+	handovers   Handovers
 	toldFull    atomic.Int64 // when it was last said that the file is full, in Unix milliseconds
 }
 

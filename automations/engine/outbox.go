@@ -149,6 +149,7 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 		return err
 	}
 	reply, sendErr := e.cfg.Sender.Send(ctx, mail.Envelope{From: m.from, To: m.to, Message: m.content.Message, Mark: slot.mark})
+	e.handovers.count(reply, sendErr)
 	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(m.to, reply, sendErr)...)
 }
 

@@ -35,6 +35,15 @@ func (e *Engine) result(email *automations.Email, to []string, reply mail.Reply,
 	e.log.Warn("mail not sent", "email", email.ID, "status", email.Status, "attempt", email.Attempts, "error", email.LastError)
 }
 
+// classOf is the class of a failure to hand mail over; what has none is
+// temporary.
+func classOf(err error) mail.Class {
+	if failure, ok := errors.AsType[*mail.SendError](err); ok {
+		return failure.Class
+	}
+	return mail.Temporary
+}
+
 // bounces are the recipients that the server says do not exist.
 func bounces(to []string, reply mail.Reply, err error) (addresses []string) {
 	for _, r := range reply.Refused {
