@@ -316,6 +316,7 @@ func (c *Config) engine() (engine.Config, error) {
 	config := engine.Config{
 		BaseURL: c.BaseURL, From: c.Mail.From, RetryFor: c.Mail.RetryFor, Workers: c.Mail.Workers,
 		EmailsPerDay: c.Limits.EmailsPerDay, EmailsPerMonth: c.Limits.EmailsPerMonth,
+		Breather:  2 * time.Millisecond,
 		PerMinute: c.Mail.PerMinute, PerMinuteToDomain: c.Mail.PerMinuteToDomain,
 		Retention:         c.Retention.storage(),
 		Backup:            engine.BackupPlan{Dir: c.Backup.Dir, Every: c.Backup.Every, Keep: c.Backup.Keep},

@@ -135,3 +135,35 @@ func TestWindowsAndTheClock(t *testing.T) {
 		})
 	}
 }
+
+// While the wake loop rests, runs that are started wait for its next turn; the
+// first after a quiet time does not, nor does a timer that falls due.
+func TestBreather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{Breather: time.Second})
+		workflow(t, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"d","type":"delay","config":{"duration":"30 days"}}]`, "", nil)
+		defer e.start(t)()
+		time.Sleep(time.Minute)
+		for i, want := range []automations.RunStatus{automations.RunWaiting, automations.RunQueued} {
+			r := e.mustAccept(t, event("start", "a@example.com"))
+			synctest.Wait()
+			if run := runOf(t, e.db, r.Started[0]); run.Status != want {
+				t.Errorf("run %d is %s, want %s", i, run.Status, want)
+			}
+		}
+		time.Sleep(time.Second)
+		r := e.mustAccept(t, event("start", "a@example.com"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if run := runOf(t, e.db, r.Started[0]); run.Status != automations.RunWaiting {
+			t.Errorf("after the rest the run is %s", run.Status)
+		}
+		time.Sleep(time.Minute)
+		due := runOf(t, e.db, r.Started[0]).WakeAt
+		time.Sleep(time.Until(due))
+		synctest.Wait()
+		if run := runOf(t, e.db, r.Started[0]); !run.CompletedAt.Equal(due) {
+			t.Errorf("the run was due at %v and is %s since %v", due, run.Status, run.CompletedAt)
+		}
+	})
+}

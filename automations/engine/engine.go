@@ -48,6 +48,11 @@ type Config struct {
 	ResendUnconfirmed bool
 	// Retention says how long records are kept; the zero one keeps all.
 	Retention storage.Retention
+	// Breather is how long the wake loop rests after it has advanced all that was
+	// due. Runs that are started meanwhile share the next transaction, so that
+	// a caller who sends event after event does not wait for one of runs behind
+	// each. Zero is no rest.
+	Breather time.Duration
 	// AllowPrivate are networks beside the public Internet that webhooks may be
 	// in.
 	AllowPrivate []netip.Prefix

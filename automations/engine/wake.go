@@ -29,7 +29,11 @@ func (e *Engine) wakeLoop(ctx context.Context) error {
 			if err := e.survive(ctx, "advancing runs", err); err != nil {
 				return err
 			}
-		case n > 0: // look again: these runs may be due next
+		case n == wakeBatch: // there are more
+		case n > 0: // these may be due next
+			if e.cfg.Breather > 0 && sleep(ctx, nil, time.Now().Add(e.cfg.Breather)) {
+				return nil
+			}
 		case sleep(ctx, e.wakeKick, e.clock.until(next)):
 			return nil
 		}
