@@ -48,6 +48,10 @@ func startLive(b testing.TB, config string) *liveServer {
 		s.server.Process.Signal(os.Interrupt)
 		s.server.Wait()
 		s.client.CloseIdleConnections()
+		// Whatever was done to the server, its file fits together.
+		if out, err := s.command("check").CombinedOutput(); err != nil {
+			b.Errorf("check: %v\n%s", err, out)
+		}
 	})
 	return s
 }

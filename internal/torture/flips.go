@@ -12,7 +12,7 @@ func flipsLane() lane {
 	return lane{
 		name: "flips", cycles: 150, run: (*rig).flips,
 		controlCycles: 60, controls: []mutant{
-			{name: "does not verify checksums", file: "storage/envelope.go", edits: []edit{{"return body, binary.BigEndian.Uint32(value[1:]) == checksum(value[0], key, body)", "return body, true"}}},
+			{name: "does not verify checksums", edits: []edit{{"storage/envelope.go", "return body, binary.BigEndian.Uint32(value[1:]) == checksum(value[0], key, body)", "return body, true"}}},
 		},
 	}
 }

@@ -13,8 +13,8 @@ func killLane() lane {
 }
 
 // ackEarly answers before the commit.
-var ackEarly = mutant{name: "answers before the commit", file: "storage/committer.go", edits: []edit{
-	{"if err := btx.Commit(); err != nil {\n\t\treturn fail(err)\n\t}", "go btx.Commit()"},
+var ackEarly = mutant{name: "answers before the commit", edits: []edit{
+	{"storage/committer.go", "if err := btx.Commit(); err != nil {", "go btx.Commit()\n\tif err := error(nil); err != nil {"},
 }}
 
 // kill ends the server at random moments while clients post, and starts it

@@ -13,11 +13,13 @@ import (
 // replaces must stand in the file exactly once.
 type mutant struct {
 	name  string
-	file  string // below the module
 	edits []edit
 }
 
-type edit struct{ from, to string }
+type edit struct {
+	file     string // below the module
+	from, to string
+}
 
 // rig is the place where a lane works.
 type rig struct {
@@ -51,22 +53,28 @@ func (r *rig) build(name, pkg string) (binary string, err error) {
 // overlay writes the changed files and the list of them that the go command
 // reads.
 func (r *rig) overlay(module string) (path string, err error) {
-	replace := map[string]string{}
-	for i, m := range r.mutants {
-		original := filepath.Join(module, m.file)
-		text, err := os.ReadFile(original)
-		if err != nil {
-			return "", err
-		}
-		changed := string(text)
+	changed := map[string]string{} // text of the changed files
+	for _, m := range r.mutants {
 		for _, e := range m.edits {
-			if strings.Count(changed, e.from) != 1 {
-				return "", fmt.Errorf("%q does not stand in %s exactly once: adapt the control to the program", e.from, m.file)
+			original := filepath.Join(module, e.file)
+			text, known := changed[original]
+			if !known {
+				read, err := os.ReadFile(original)
+				if err != nil {
+					return "", err
+				}
+				text = string(read)
 			}
-			changed = strings.Replace(changed, e.from, e.to, 1)
+			if strings.Count(text, e.from) != 1 {
+				return "", fmt.Errorf("%q does not stand in %s exactly once: adapt the control to the program", e.from, e.file)
+			}
+			changed[original] = strings.Replace(text, e.from, e.to, 1)
 		}
-		replace[original] = filepath.Join(r.dir, fmt.Sprintf("mutant%d.go", i))
-		if err := os.WriteFile(replace[original], []byte(changed), 0o600); err != nil {
+	}
+	replace := map[string]string{}
+	for original, text := range changed {
+		replace[original] = filepath.Join(r.dir, fmt.Sprintf("mutant%d.go", len(replace)))
+		if err := os.WriteFile(replace[original], []byte(text), 0o600); err != nil {
 			return "", err
 		}
 	}

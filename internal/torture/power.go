@@ -14,7 +14,7 @@ func powerLane() lane {
 		name: "power", cycles: 30, run: (*rig).power,
 		controlCycles: 20, controls: []mutant{
 			ackEarly,
-			{name: "does not sync", file: "storage/db.go", edits: []edit{{"Timeout:         lockTimeout,", "Timeout: lockTimeout, NoSync: true,"}}},
+			{name: "does not sync", edits: []edit{{"storage/db.go", "Timeout:         lockTimeout,", "Timeout: lockTimeout, NoSync: true,"}}},
 		},
 	}
 }

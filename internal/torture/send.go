@@ -22,9 +22,9 @@ func sendLane() lane {
 	return lane{
 		name: "send", cycles: 200, run: (*rig).send,
 		controlCycles: 20, controls: []mutant{
-			{name: "sends again what is in doubt", file: "automations/engine/outbox.go", edits: []edit{{"|| e.cfg.ResendUnconfirmed", "|| true"}}},
-			{name: "marks nothing", file: "automations/engine/marker.go", edits: []edit{{"known := map[sending]mail.Stage{}", "return nil\n\tknown := map[sending]mail.Stage{}"}}},
-			{name: "forgets what was in hand", file: "storage/emails.go", edits: []edit{{"ids = append(ids, automations.ID(key))\n\t\treturn true", "return false"}}},
+			{name: "sends again what is in doubt", edits: []edit{{"automations/engine/outbox.go", "|| e.cfg.ResendUnconfirmed", "|| true"}}},
+			{name: "marks nothing", edits: []edit{{"automations/engine/marker.go", "known := map[sending]mail.Stage{}", "return nil\n\tknown := map[sending]mail.Stage{}"}}},
+			{name: "forgets what was in hand", edits: []edit{{"storage/emails.go", "ids = append(ids, automations.ID(key))\n\t\treturn true", "return false"}}},
 		},
 	}
 }

@@ -15,11 +15,11 @@ func timersLane() lane {
 	return lane{
 		name: "timers", cycles: 10, run: (*rig).timers,
 		controlCycles: 10, controls: []mutant{
-			{name: "takes timers before it acts on them", file: "automations/engine/wake.go", edits: []edit{
-				{"\tvar mailed, erasing bool\n", "\tvar mailed, erasing bool\n\te.db.Update(func(tx *storage.Tx) error {\n\t\tfor _, wake := range due {\n\t\t\ttx.DropWake(wake)\n\t\t}\n\t\treturn nil\n\t})\n"},
-				{"\t\tdue, _ = tx.DueRuns(at, wakeBatch)\n", ""},
+			{name: "takes timers before it acts on them", edits: []edit{
+				{"automations/engine/wake.go", "\tvar mailed, erasing bool\n", "\tvar mailed, erasing bool\n\te.db.Update(func(tx *storage.Tx) error {\n\t\tfor _, wake := range due {\n\t\t\ttx.DropWake(wake)\n\t\t}\n\t\treturn nil\n\t})\n"},
+				{"automations/engine/wake.go", "\t\tdue, _ = tx.DueRuns(at, wakeBatch)\n", ""},
 			}},
-			{name: "wakes early", file: "automations/advance.go", edits: []edit{{"a.world.Now.Add(d.Duration)", "a.world.Now.Add(d.Duration*9/10)"}}},
+			{name: "wakes early", edits: []edit{{"automations/advance.go", "a.world.Now.Add(d.Duration)", "a.world.Now.Add(d.Duration*9/10)"}}},
 		},
 	}
 }
