@@ -36,9 +36,12 @@ type appliance struct {
 // newAppliance opens the data file and puts the parts together. Nothing moves
 // until run.
 func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
-	db, err := storage.OpenWith(cfg.Data, storage.Options{MaxSize: int64(cfg.Storage.MaxSize)})
+	db, err := storage.OpenWith(cfg.Data, storage.Options{MaxSize: int64(cfg.Storage.MaxSize), Program: version})
 	if err != nil {
 		return nil, err
+	}
+	if m := db.Migrated(); m != nil {
+		log.Info("the data file was brought to a newer layout", "from", m.From, "to", m.To, "copy", m.Copy)
 	}
 	ap := &appliance{cfg: cfg, log: log, db: db}
 	if err := errors.Join(db.Claim(time.Now().UTC().Truncate(time.Millisecond)), ap.build()); err != nil {

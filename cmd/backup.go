@@ -140,7 +140,7 @@ func openSource(cfg Config) (*source, error) {
 	if err := mustExist(cfg); err != nil {
 		return nil, err
 	}
-	db, err := storage.Open(cfg.Data)
+	db, err := cfg.open()
 	return &source{db: db}, err
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/server"
-	"github.com/opensend/opensend/storage"
 )
 
 // socketPath is where a server on the data file listens for commands.
@@ -63,7 +62,7 @@ func openClient(cfg Config) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ec.DB, err = storage.Open(cfg.Data); err != nil {
+	if ec.DB, err = cfg.open(); err != nil {
 		return nil, err
 	}
 	db := ec.DB

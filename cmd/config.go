@@ -311,6 +311,11 @@ func among(key, value string, words ...string) error {
 	return fmt.Errorf("%s must be one of %s; it is %q", key, strings.Join(words, ", "), value)
 }
 
+// open opens the data file for a command, in the name of this program.
+func (c *Config) open() (*storage.DB, error) {
+	return storage.OpenWith(c.Data, storage.Options{Program: version})
+}
+
 // engine is what the configuration says to the engine.
 func (c *Config) engine() (engine.Config, error) {
 	config := engine.Config{

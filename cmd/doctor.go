@@ -246,7 +246,7 @@ func (d *doctor) dataFile() {
 
 // unserved reads what a server would tell of the file.
 func (d *doctor) unserved() {
-	db, err := storage.Open(d.cfg.Data)
+	db, err := d.cfg.open()
 	if err != nil {
 		return // said already
 	}

@@ -74,7 +74,7 @@ func stopFirst(err error) error {
 
 // overdueIn counts what fell due in a held file that nobody serves.
 func overdueIn(cfg Config) (overdue *storage.Overdue, err error) {
-	db, err := storage.Open(cfg.Data)
+	db, err := cfg.open()
 	if err != nil {
 		return nil, err
 	}

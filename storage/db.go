@@ -2,7 +2,6 @@ package storage
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,10 +18,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
-
-// SchemaVersion is the layout this program writes. A file with a higher one is
-// refused.
-const SchemaVersion = 1
 
 var (
 	// ErrClosed is returned after Close.
@@ -67,9 +62,10 @@ type DB struct {
 	failure error
 	failed  chan struct{}
 
-	options Options
-	room    room
-	meter   *Meter
+	options  Options
+	room     room
+	meter    *Meter
+	migrated *Migration
 
 	failpoint func(*Tx) error // of tests: called before each write
 }
@@ -84,11 +80,13 @@ const lockTimeout = 500 * time.Millisecond
 func Open(path string) (*DB, error) { return OpenWith(path, Options{}) }
 
 // OpenWith is Open with options.
-func OpenWith(path string, options Options) (*DB, error) {
+func OpenWith(path string, options Options) (*DB, error) { return openKnowing(known(), path, options) }
+
+func openKnowing(l layouts, path string, options Options) (*DB, error) {
 	if options.MaxSize != 0 && options.MaxSize < MinSize {
 		return nil, fmt.Errorf("a data file cannot be bounded to less than %d bytes", MinSize)
 	}
-	if err := create(path); err != nil {
+	if err := create(path, options.Program); err != nil {
 		return nil, err
 	}
 	if err := inspect(path); err != nil {
@@ -107,7 +105,11 @@ func OpenWith(path string, options Options) (*DB, error) {
 		path: path, bolt: b, meter: newMeter(),
 		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}), webhookKick: make(chan struct{}, 1),
 	}
-	if err := db.View(db.begin); err != nil {
+	err = db.migrate(l, options.Program)
+	if err == nil {
+		err = db.View(db.begin)
+	}
+	if err != nil {
 		b.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -164,13 +166,6 @@ func (db *DB) begin(tx *Tx) error {
 			return fmt.Errorf("this is not an opensend data file: it has no %q", name)
 		}
 	}
-	body, err := tx.get(metaBucket, []byte("schema"))
-	if err != nil {
-		return err
-	}
-	if v := binary.BigEndian.Uint32(body); v > SchemaVersion {
-		return fmt.Errorf("the data file has layout %d and this program knows %d: use a newer opensend", v, SchemaVersion)
-	}
 	secret, err := tx.get(metaBucket, []byte("secret"))
 	db.secret = append([]byte(nil), secret...)
 	return err
@@ -197,7 +192,7 @@ func initialMmap() int {
 // create makes the file if there is none. It is built under another name and
 // linked into place when it is complete and synced, so that a power cut leaves
 // either no file or a whole one, and two processes starting at once make one.
-func create(path string) error {
+func create(path, program string) error {
 	dir := filepath.Dir(path)
 	if _, err := os.Stat(path); err == nil {
 		return syncDir(dir) // who made it may not have come so far
@@ -213,7 +208,7 @@ func create(path string) error {
 	}
 	defer os.Remove(tmp.Name())
 	tmp.Close()
-	if err := initialize(tmp.Name()); err != nil {
+	if err := initialize(tmp.Name(), program); err != nil {
 		return fmt.Errorf("%s cannot be made: %w", path, err)
 	}
 	err = os.Link(tmp.Name(), path)
@@ -229,7 +224,7 @@ func create(path string) error {
 	return syncDir(dir)
 }
 
-func initialize(path string) error {
+func initialize(path, program string) error {
 	b, err := openBolt(path)
 	if err != nil {
 		return err
@@ -245,7 +240,7 @@ func initialize(path string) error {
 		epoch, secret := uuid.Must(uuid.NewV7()), make([]byte, 32)
 		rand.Read(secret)
 		return errors.Join(
-			tx.put(metaBucket, []byte("schema"), binary.BigEndian.AppendUint32(nil, SchemaVersion)),
+			tx.putLayout(SchemaVersion, program),
 			tx.put(metaBucket, []byte("epoch"), epoch[:]),
 			tx.put(metaBucket, []byte("secret"), secret),
 		)

@@ -17,7 +17,8 @@
 // carries its length in 2 bytes. Ids are UUIDv7, so rows lie in order of time
 // and new ones are appended; an event dirties few pages.
 //
-//	meta              "schema"       layout version, 4 bytes
+//	meta              "schema"       layout version, 4 bytes; see migrate.go
+//	                  "program"      version of the program that gave the file this layout
 //	                  "epoch"        id of this file's life: restored copies get a new one
 //	                  "secret"       32 random bytes: key of the dedup HMAC
 //	                  "place"        where the file was served from, or when it was made as a backup: see [DB.Claim]

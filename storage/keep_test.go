@@ -516,10 +516,10 @@ func TestRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := openAt(t, filepath.Join(dir, "newer.db"))
-	newer.must(t, func(tx *Tx) error { return tx.put(metaBucket, []byte("schema"), []byte{0, 0, 0, SchemaVersion + 1}) })
+	newer.must(t, func(tx *Tx) error { return tx.putLayout(SchemaVersion+1, "9.9.9") })
 	newer.Close()
 	for from, words := range map[string]string{
-		damaged: "damaged.db is damaged", newer.path: "use a newer opensend", path: "is the data file itself",
+		damaged: "damaged.db is damaged", newer.path: "use opensend 9.9.9 or newer", path: "is the data file itself",
 		filepath.Join(dir, "none.db"): "does not exist", dir: "is a folder",
 	} {
 		if _, err := Restore(from, path, time.Now(), nil); err == nil || !strings.Contains(err.Error(), words) {

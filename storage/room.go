@@ -27,6 +27,9 @@ type Options struct {
 	// MaxSize bounds the file, in bytes; at least MinSize. Zero leaves it to the
 	// disk.
 	MaxSize int64
+	// Program is the version of the program, which a file that it makes or brings
+	// to a newer layout carries: older programs name it.
+	Program string
 }
 
 // reserve is to a file's bound what diskReserve is to the disk.

@@ -43,7 +43,7 @@ func (e *DamageError) Error() string {
 
 // Inspect looks at everything in a file that no process has open for writing:
 // its pages, the checksum of every row, and how the rows fit together; see
-// [Tx.Faults]. It changes nothing. The error is an *InUseError when somebody
+// [Tx.Faults]; of an older layout pages and checksums alone. It changes nothing. The error is an *InUseError when somebody
 // has the file, and otherwise says that it is no data file, or one of a newer
 // program. However the file is damaged, that is a fault or an error.
 func Inspect(path string, progress Progress) (*Report, error) {
@@ -51,6 +51,10 @@ func Inspect(path string, progress Progress) (*Report, error) {
 	err := viewFile(path, func(tx *Tx) error {
 		progress.tell("checking rows", 0, 0)
 		report.Bytes = tx.bolt.Size()
+		if layout, err := tx.layout(SchemaVersion); err != nil || layout < SchemaVersion {
+			report.Faults, report.Rows = tx.intact()
+			return err
+		}
 		report.Faults, report.Rows = tx.Faults(func(rows int) { progress.tell("checking rows", int64(rows), 0) })
 		return nil
 	})
@@ -91,7 +95,11 @@ func viewFile(path string, fn func(*Tx) error) error {
 	}
 	db := &DB{path: path, bolt: b}
 	return db.View(func(tx *Tx) error {
-		if err := db.begin(tx); err != nil {
+		layout, err := tx.layout(SchemaVersion)
+		if err == nil && layout == SchemaVersion {
+			err = db.begin(tx)
+		}
+		if err != nil {
 			if corrupt, ok := errors.AsType[*CorruptError](err); ok {
 				return &DamageError{path, []Fault{{Text: corrupt.Error()}}}
 			}
