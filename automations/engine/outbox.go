@@ -148,7 +148,7 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 	if err != nil || !claimed {
 		return err
 	}
-	reply, sendErr := e.cfg.Sender.Send(ctx, mail.Envelope{From: m.from, To: m.to, Message: m.content.Message, Mark: slot.mark})
+	reply, sendErr := e.cfg.Sender.Send(ctx, mail.Envelope{From: m.from, To: m.to, Message: m.content.Message, ID: m.id, Mark: slot.mark})
 	e.handovers.count(reply, sendErr)
 	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(m.to, reply, sendErr)...)
 }
@@ -167,6 +167,7 @@ func (e *Engine) postpone(id automations.ID, at time.Time) error {
 
 // outgoing is a mail ready to leave.
 type outgoing struct {
+	id       string // its Message-ID
 	from     string
 	to       []string
 	barred   []automations.Settled // recipients that are left out
@@ -218,7 +219,7 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 		})
 	}
 	email.Settled = append(email.Settled, barred...)
-	return &outgoing{from: from.Addr, to: email.Recipients(), barred: barred, captures: email.Captures(), content: content}, nil
+	return &outgoing{id: email.MessageID, from: from.Addr, to: email.Recipients(), barred: barred, captures: email.Captures(), content: content}, nil
 }
 
 // settle records what became of a mail, and tells its run. Addresses that

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -107,12 +106,12 @@ func (t *turn) renderEmail(step string, action *automations.SendEmailAction) err
 	if len(replyTo) == 0 {
 		replyTo = tmpl.replyTo
 	}
-	visit := t.row.Steps[step].Visit
+	id, visit := newID(), t.row.Steps[step].Visit
 	t.email = &automations.Email{
-		ID: newID(), Status: automations.EmailQueued, Run: t.row.Ref(), StepKey: step, Visit: visit,
+		ID: id, Status: automations.EmailQueued, Run: t.row.Ref(), StepKey: step, Visit: visit,
 		ContactID: t.row.ContactID, Test: t.row.Test, TemplateID: tmpl.id, TopicID: action.TopicID, From: from.String(), To: []string{t.world.Contact.Email},
 		ReplyTo: replyTo, Subject: content.subject,
-		MessageID:     mail.MessageID(from.Domain(), t.row.ID.String(), step, strconv.Itoa(visit)),
+		MessageID:     mail.MessageID(from.Domain(), id),
 		NextAttemptAt: at, CreatedAt: t.now, UpdatedAt: t.now,
 	}
 	t.content = &automations.EmailContent{HTML: content.html, Text: content.text, Headers: append(unsubscribeHeaders(link), automatic(t.row.Run, step, from)...)}

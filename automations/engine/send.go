@@ -117,7 +117,7 @@ func (e *Engine) compose(tx *storage.Tx, r *EmailRequest) (*automations.Email, *
 	id, at := newID(), now()
 	email := &automations.Email{
 		ID: id, Status: automations.EmailQueued, TemplateID: tmpl.id, TopicID: r.TopicID, Test: r.Test, From: from.String(), To: r.To, CC: r.CC, BCC: r.BCC,
-		ReplyTo: replyTo, Subject: content.subject, Tags: r.Tags, MessageID: mail.MessageID(from.Domain(), id.String()),
+		ReplyTo: replyTo, Subject: content.subject, Tags: r.Tags, MessageID: mail.MessageID(from.Domain(), id),
 		ScheduledAt: r.ScheduledAt, NextAttemptAt: later(at, r.ScheduledAt), CreatedAt: at, UpdatedAt: at,
 	}
 	headers := r.Headers

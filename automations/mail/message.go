@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -86,9 +87,19 @@ func (m *Message) header(b *bytes.Buffer) error {
 	return nil
 }
 
-// MessageID makes a Message-ID of the domain that is the same for the same
-// parts.
-func MessageID(domain string, parts ...string) string { return digest(parts...) + "@" + domain }
+// MessageID makes the Message-ID of the mail with an id, of the sender's domain.
+// Reports that name it lead back to the mail without an index.
+func MessageID(domain string, id [16]byte) string { return hex.EncodeToString(id[:]) + "@" + domain }
+
+// ParseMessageID reads the id back, if there may be one in a Message-ID.
+func ParseMessageID(messageID string) (id [16]byte, ok bool) {
+	local, _, _ := strings.Cut(messageID, "@")
+	if len(local) != hex.EncodedLen(len(id)) {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], []byte(local))
+	return id, err == nil
+}
 
 // FeedbackID makes the value of a Feedback-ID header, by which mailbox providers
 // group their reports: at most three parts that say which mail it is, and a

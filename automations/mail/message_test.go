@@ -15,7 +15,7 @@ import (
 func sample() Message {
 	return Message{
 		From: "Ada Lovelace <ada@example.com>", To: []string{"bob@example.com"}, ReplyTo: []string{"r@example.com", `"Ünal, Ö" <u@example.com>`},
-		Subject: "Hello", HTML: "<p>Hi <b>Bob</b></p>", MessageID: MessageID("example.com", "run", "step", "1"), Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
+		Subject: "Hello", HTML: "<p>Hi <b>Bob</b></p>", MessageID: MessageID("example.com", [16]byte{1: 7, 15: 0xff}), Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
 	}
 }
 
@@ -29,8 +29,13 @@ func TestSameMessageSameBytes(t *testing.T) {
 	if err != nil || !bytes.Equal(first, second) {
 		t.Errorf("%v\n%s\n%s", err, first, second)
 	}
-	if MessageID("x.y", "a", "bc") == MessageID("x.y", "ab", "c") {
-		t.Error("different parts have the same Message-ID")
+	if id, ok := ParseMessageID(a.MessageID); !ok || id != [16]byte{1: 7, 15: 0xff} {
+		t.Error(id, ok)
+	}
+	for _, text := range []string{"", "@", "x@y.z", a.MessageID[1:], "zz" + a.MessageID[2:], "00" + a.MessageID} {
+		if id, ok := ParseMessageID(text); ok {
+			t.Errorf("%q holds the id %x", text, id)
+		}
 	}
 }
 

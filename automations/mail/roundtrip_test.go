@@ -244,7 +244,7 @@ func TestBodyEncoding(t *testing.T) {
 func TestInternationalAddresses(t *testing.T) {
 	m := sample()
 	m.From, m.To = "Ada <ada@Bücher.example>", []string{"bob@例え.jp", "c@x。de"}
-	m.MessageID = MessageID(must(ParseAddress(m.From)).Domain(), "x")
+	m.MessageID = MessageID(must(ParseAddress(m.From)).Domain(), [16]byte{1})
 	raw, err := m.Bytes()
 	if err != nil || !isASCII(raw) {
 		t.Fatalf("%v\n%s", err, raw)

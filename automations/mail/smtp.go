@@ -47,6 +47,7 @@ type Envelope struct {
 	From    string
 	To      []string
 	Message []byte // RFC 5322, with CRLF line ends
+	ID      string // that reports of the server's name the message by, where it has them (RFC 3461); printable
 	// Mark is told what can be known of the message if nothing more is heard;
 	// nil when nobody wants to know.
 	Mark func(Stage)
@@ -235,6 +236,9 @@ func (s *SMTP) local() bool {
 // taken; from then on only the server's reply tells.
 func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
 	options := &smtp.MailOptions{Size: int64(len(e.Message)), UTF8: e.international()}
+	if len(e.ID) <= 100 { // RFC 3461, section 4.4
+		options.EnvelopeID = e.ID
+	}
 	if offered, _ := client.Extension("SMTPUTF8"); options.UTF8 && !offered {
 		return Reply{}, &SendError{Class: Permanent, Text: "an address of the mail has letters beyond ASCII before its @, and the mail server does not take such: it offers no SMTPUTF8. Use another address, or another server"}
 	}
@@ -258,7 +262,7 @@ func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
 		if len(refused) == 0 { // else the mark could not say who has not got it
 			e.mark(Taken)
 		}
-		return Reply{Code: 250, Text: printable(response.StatusText), Refused: refused}, nil
+		return Reply{Code: 250, Text: Printable(response.StatusText), Refused: refused}, nil
 	}
 	if _, replied := errors.AsType[*smtp.SMTPError](err); replied {
 		f := failure("the message", err)
@@ -266,7 +270,7 @@ func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
 		e.mark(map[Class]Stage{Temporary: PutOff, Permanent: TurnedDown}[f.Class])
 		return Reply{}, f
 	}
-	return Reply{}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + printable(err.Error())}
+	return Reply{}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + Printable(err.Error())}
 }
 
 // recipients names the recipients to the server and returns those it refuses,
@@ -297,15 +301,16 @@ func recipients(client *smtp.Client, to []string) (refused []Refused, err error)
 
 const rcpt = "RCPT TO"
 
-// noSuchAddress reports whether a permanent refusal of a recipient says that
-// the address does not exist, and not that the server dislikes the sender. The
-// enhanced codes are of RFC 3463, section 3.2; servers without them say it in
-// words.
-func noSuchAddress(reply *smtp.SMTPError) bool {
-	if code := reply.EnhancedCode; code[0] == 5 {
-		return code[1] == 1 && slices.Contains([]int{1, 2, 3, 6, 10}, code[2])
+// NoSuchAddress reports whether a permanent refusal of a recipient says that
+// the address does not exist, and not that the server dislikes the sender. It
+// is the one rule for what servers say at once and for what they report later.
+// The enhanced codes are of RFC 3463, section 3.2; servers without them, or
+// with one that says nothing, say it in words.
+func NoSuchAddress(code int, enhanced [3]int, words string) bool {
+	if enhanced[0] == 5 && enhanced[1] != 0 {
+		return enhanced[1] == 1 && slices.Contains([]int{1, 2, 3, 6, 10}, enhanced[2])
 	}
-	return reply.Code == 550 && unknownUser.MatchString(reply.Message) && !disliked.MatchString(reply.Message)
+	return code == 550 && unknownUser.MatchString(words) && !disliked.MatchString(words)
 }
 
 var (
@@ -317,7 +322,7 @@ var (
 func failure(doing string, err error) *SendError {
 	reply, ok := errors.AsType[*smtp.SMTPError](err)
 	if ok && reply.Code >= 500 && reply.Code < 600 {
-		return &SendError{Class: Permanent, Code: reply.Code, Text: explain(doing, err), Bounced: doing == rcpt && noSuchAddress(reply)}
+		return &SendError{Class: Permanent, Code: reply.Code, Text: explain(doing, err), Bounced: doing == rcpt && NoSuchAddress(reply.Code, reply.EnhancedCode, reply.Message)}
 	}
 	return temporary(doing, err)
 }
@@ -334,15 +339,17 @@ func temporary(doing string, err error) *SendError {
 
 func explain(doing string, err error) string {
 	if reply, ok := errors.AsType[*smtp.SMTPError](err); ok {
-		return fmt.Sprintf("%s: the mail server answered %d %s", doing, reply.Code, printable(reply.Message))
+		return fmt.Sprintf("%s: the mail server answered %d %s", doing, reply.Code, Printable(reply.Message))
 	}
-	return doing + ": " + printable(err.Error())
+	return doing + ": " + Printable(err.Error())
 }
 
 // maxServerText is how much of a server's words is kept.
 const maxServerText = 500
 
-func printable(s string) string {
+// Printable is what a server said, fit to be shown and kept: on one line and
+// cut.
+func Printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

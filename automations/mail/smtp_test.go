@@ -380,9 +380,10 @@ func TestNoSuchAddress(t *testing.T) {
 	}{
 		{550, smtp.EnhancedCode{5, 1, 1}, "whatever", true}, {550, smtp.EnhancedCode{5, 1, 10}, "null MX", true}, {550, smtp.EnhancedCode{5, 7, 1}, "no such user, or relaying denied", false},
 		{550, smtp.EnhancedCode{}, "No such user here", true}, {550, smtp.EnhancedCodeNotSet, "Mailbox unavailable", true}, {550, smtp.EnhancedCode{}, "relay not permitted, unknown host", false},
+		{550, smtp.EnhancedCode{5, 0, 0}, "No such user", true}, {550, smtp.EnhancedCode{5, 0, 0}, "no", false},
 		{550, smtp.EnhancedCode{}, "rejected for policy reasons", false}, {552, smtp.EnhancedCode{5, 2, 2}, "mailbox full", false}, {553, smtp.EnhancedCode{}, "sender not allowed", false},
 	} {
-		if got := noSuchAddress(&smtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: c.text}); got != c.want {
+		if got := NoSuchAddress(c.code, c.enhanced, c.text); got != c.want {
 			t.Errorf("%d %v %s: %v", c.code, c.enhanced, c.text, got)
 		}
 	}
