@@ -16,16 +16,17 @@ const module = "github.com/opensend/opensend"
 // down; a new package must be put here.
 var arrows = map[string][]string{
 	"":                     {"/cmd"},
-	"/cmd":                 {"/server", "/web", "/automations/engine", "/storage", "/automations", "/automations/schema", "/automations/mail"},
-	"/server":              {"/automations/engine", "/storage", "/automations", "/automations/schema", "/automations/mail", "/metrics"},
+	"/cmd":                 {"/server", "/web", "/automations/engine", "/automations/inbound", "/storage", "/automations", "/automations/schema", "/automations/mail"},
+	"/server":              {"/automations/engine", "/automations/inbound", "/storage", "/automations", "/automations/schema", "/automations/mail", "/metrics"},
 	"/web":                 {"/automations/engine", "/storage", "/automations", "/automations/mail"},
-	"/automations/engine":  {"/storage", "/automations", "/automations/schema", "/automations/mail"},
+	"/automations/engine":  {"/storage", "/automations", "/automations/inbound", "/automations/schema", "/automations/mail"},
 	"/storage":             {"/automations", "/metrics"},
 	"/storage/storagetest": {"/storage"},
 	"/automations/schema":  {"/automations"},
 	"/automations":         {"/automations/mail"},
 	"/automations/mail":    {},
 	"/metrics":             {},
+	"/automations/inbound": {"/automations", "/automations/mail"},
 	"/internal/bench":      {"/storage", "/automations"},
 	"/internal/torture":    {"/storage", "/automations"},
 }

@@ -56,6 +56,7 @@ type Email struct {
 	Settled       []Settled   `json:"settled,omitempty"`    // recipients whose fate differs from the others'
 	LastError     string      `json:"last_error,omitempty"` // in the mail server's own words
 	LastReply     string      `json:"last_reply,omitempty"` // of the server that took it
+	Reports       []Report    `json:"reports,omitempty"`    // what was told of it since, oldest first
 	CreatedAt     time.Time   `json:"created_at"`
 	SentAt        time.Time   `json:"sent_at,omitzero"`
 	UpdatedAt     time.Time   `json:"updated_at"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,8 @@ const (
 	EmailSentNotice           NoticeType = "email.sent"      // the mail server took it
 	EmailFailedNotice         NoticeType = "email.failed"
 	EmailSuppressedNotice     NoticeType = "email.suppressed"
-	EmailBouncedNotice        NoticeType = "email.bounced" // an address is written to no more because it does not exist
+	EmailBouncedNotice        NoticeType = "email.bounced"          // a server has turned it down for an address, at once or later
+	EmailDelayedNotice        NoticeType = "email.delivery_delayed" // a server further on has not taken it so far
 	EmailComplainedNotice     NoticeType = "email.complained"
 	EmailUnconfirmedNotice    NoticeType = "email.unconfirmed"
 	EmailCapturedNotice       NoticeType = "email.captured"
@@ -38,7 +40,7 @@ const (
 // NoticeTypes lists every NoticeType that a webhook can ask for.
 func NoticeTypes() []NoticeType {
 	return []NoticeType{
-		EmailScheduledNotice, EmailSentNotice, EmailFailedNotice, EmailSuppressedNotice, EmailBouncedNotice, EmailComplainedNotice,
+		EmailScheduledNotice, EmailSentNotice, EmailFailedNotice, EmailSuppressedNotice, EmailBouncedNotice, EmailDelayedNotice, EmailComplainedNotice,
 		EmailUnconfirmedNotice, EmailCapturedNotice, RunStartedNotice, RunCompletedNotice, RunFailedNotice, RunCancelledNotice,
 		ContactCreatedNotice, ContactUpdatedNotice, ContactUnsubscribedNotice, ContactDeletedNotice, EventReceivedNotice,
 	}
@@ -60,6 +62,17 @@ func EmailNoticeType(s EmailStatus) NoticeType {
 		return EmailCapturedNotice
 	}
 	return ""
+}
+
+// ReportNoticeType is what a report on a mail is called.
+func ReportNoticeType(k ReportKind) NoticeType {
+	switch k {
+	case ReportDelayed:
+		return EmailDelayedNotice
+	case ReportComplained:
+		return EmailComplainedNotice
+	}
+	return EmailBouncedNotice
 }
 
 // RunNoticeType is what a run's reaching a status is called; empty when nobody
@@ -132,24 +145,40 @@ func EmailNotice(kind NoticeType, e *Email) map[string]any {
 	return data
 }
 
-// SuppressionNotice is what is told of an address that bounced, or complained
-// of a mail: e, which is nil when no mail is known.
-func SuppressionNotice(kind NoticeType, s *Suppression, e *Email) map[string]any {
+// AddressNotice is what is told of one address that a mail bounced from, is
+// delayed to, or was complained of by. The mail is nil when none is known.
+func AddressNotice(kind NoticeType, address string, e *Email) map[string]any {
 	data := map[string]any{}
 	if e != nil {
 		data = EmailNotice(kind, e)
 	}
-	data["to"] = []string{s.Email}
+	data["to"] = []string{address}
 	delete(data, "cc")
 	delete(data, "bcc")
 	if kind == EmailBouncedNotice {
-		bounce := map[string]string{"type": "Permanent", "subType": "General", "message": ""}
-		if e != nil {
-			bounce["message"] = e.LastError
-		}
-		data["bounce"] = bounce
+		data["bounce"] = bounceOf(address, e)
 	}
 	return data
+}
+
+// bounceOf is the last bounce reported from an address, or else what the mail
+// server said at once.
+func bounceOf(address string, e *Email) map[string]string {
+	bounce := map[string]string{"type": "Permanent", "subType": "General", "message": ""}
+	if e == nil {
+		return bounce
+	}
+	bounce["message"] = e.LastError
+	for _, r := range e.Reports {
+		if r.Kind != ReportBounced || r.Address != address {
+			continue
+		}
+		bounce["message"], bounce["type"] = r.Text, "Permanent"
+		if !r.NoSuchAddress && !strings.HasPrefix(r.Status, "5") {
+			bounce["type"] = "Transient"
+		}
+	}
+	return bounce
 }
 
 // RunNotice is what is told of a run.

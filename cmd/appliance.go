@@ -59,8 +59,10 @@ func (ap *appliance) build() (err error) {
 	if ap.engine, err = engine.New(config); err != nil {
 		return err
 	}
+	providers := ap.cfg.inbound()
+	providers.Fetch = ap.engine.Fetch
 	if ap.api, err = server.New(server.Config{
-		DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, RequestsPerSecond: ap.cfg.Limits.RequestsPerSecond, Version: version, Log: ap.log,
+		DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, RequestsPerSecond: ap.cfg.Limits.RequestsPerSecond, Inbound: providers, Version: version, Log: ap.log,
 	}); err != nil {
 		return err
 	}

@@ -138,16 +138,17 @@ func (c *client) stream(path string, w io.Writer) error {
 
 // refusal is what the API says that is wrong, in its words.
 func refusal(resp *http.Response, raw []byte) error {
-	var refused struct{ Message string }
+	var refused struct{ Code, Message string }
 	if json.Unmarshal(raw, &refused) != nil || refused.Message == "" {
 		refused.Message = resp.Status
 	}
-	return &refusedError{resp.StatusCode, refused.Message}
+	return &refusedError{resp.StatusCode, refused.Code, refused.Message}
 }
 
 // refusedError is an error of the API.
 type refusedError struct {
 	status  int
+	code    string
 	message string
 }
 
@@ -156,7 +157,8 @@ func (e *refusedError) Error() string { return e.message }
 // call makes one request and decodes the answer into out. The API's own errors
 // come back in its words.
 func (c *client) call(method, path string, in, out any) error {
-	var body io.Reader
+	var body []byte
+	media := ""
 	if in != nil {
 		var buf bytes.Buffer
 		enc := json.NewEncoder(&buf)
@@ -164,14 +166,19 @@ func (c *client) call(method, path string, in, out any) error {
 		if err := enc.Encode(in); err != nil {
 			return err
 		}
-		body = &buf
+		body, media = buf.Bytes(), "application/json"
 	}
-	req, err := http.NewRequest(method, "http://opensend"+path, body)
+	return c.send(method, path, media, body, out)
+}
+
+// send is call with a body of any media type.
+func (c *client) send(method, path, media string, body []byte, out any) error {
+	req, err := http.NewRequest(method, "http://opensend"+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if media != "" {
+		req.Header.Set("Content-Type", media)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

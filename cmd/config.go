@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/automations/inbound"
 	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 )
@@ -86,6 +87,33 @@ type MailConfig struct {
 	PerMinute         int          `mapstructure:"per_minute"`
 	PerMinuteToDomain int          `mapstructure:"per_minute_to_domain"`
 	DKIM              []DKIMConfig `mapstructure:"dkim"`
+	// Inbound says which providers may report bounces and complaints.
+	Inbound InboundConfig `mapstructure:"inbound"`
+}
+
+// InboundConfig says which providers' webhooks are taken; each is off until it
+// is set.
+type InboundConfig struct {
+	SES      SESConfig      `mapstructure:"ses"`
+	Postmark PostmarkConfig `mapstructure:"postmark"`
+	Mailgun  MailgunConfig  `mapstructure:"mailgun"`
+}
+
+// SESConfig is for Amazon SES.
+type SESConfig struct {
+	Topics []string `mapstructure:"topics"` // ARNs of SNS topics
+}
+
+// PostmarkConfig is for Postmark.
+type PostmarkConfig struct {
+	Secret     string `mapstructure:"secret"` // that Postmark is given
+	SecretFile string `mapstructure:"secret_file"`
+}
+
+// MailgunConfig is for Mailgun.
+type MailgunConfig struct {
+	SigningKey     string `mapstructure:"signing_key"`
+	SigningKeyFile string `mapstructure:"signing_key_file"`
 }
 
 // DKIMConfig is a key that signs the mail of a domain.
@@ -221,17 +249,30 @@ func (c *Config) resolve() error {
 	if c.Listen == "" {
 		c.Listen = listenAt(base)
 	}
-	if c.SMTP.PasswordFile == "" {
+	in := &c.Mail.Inbound
+	return errors.Join(
+		readSecret("smtp.password", &c.SMTP.Password, c.SMTP.PasswordFile),
+		readSecret("mail.inbound.postmark.secret", &in.Postmark.Secret, in.Postmark.SecretFile),
+		readSecret("mail.inbound.mailgun.signing_key", &in.Mailgun.SigningKey, in.Mailgun.SigningKeyFile),
+	)
+}
+
+// readSecret reads the secret of a key from a file, if one is named.
+func readSecret(key string, into *string, file string) error {
+	if file == "" {
 		return nil
 	}
-	if c.SMTP.Password != "" {
-		return errors.New("smtp.password and smtp.password_file are both set; keep one of them")
+	if *into != "" {
+		return fmt.Errorf("%s and %s_file are both set; keep one of them", key, key)
 	}
-	secret, err := os.ReadFile(c.SMTP.PasswordFile)
+	secret, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("smtp.password_file %s cannot be read: it must exist and be readable by this user", c.SMTP.PasswordFile)
+		return fmt.Errorf("%s_file %s cannot be read: it must exist and be readable by this user", key, file)
 	}
-	c.SMTP.Password = strings.TrimSuffix(strings.TrimSuffix(string(secret), "\n"), "\r")
+	*into = strings.TrimSuffix(strings.TrimSuffix(string(secret), "\n"), "\r")
+	if *into == "" { // else the file would say nothing, silently
+		return fmt.Errorf("%s_file %s is empty", key, file)
+	}
 	return nil
 }
 
@@ -268,6 +309,7 @@ func (c *Config) check() error {
 	}
 	return errors.Join(
 		c.Storage.check(),
+		c.inbound().Check(),
 		within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20),
 		within("limits.connections", c.Limits.Connections, 1, 100_000),
 		within("limits.requests_per_second", c.Limits.RequestsPerSecond, 0, 1_000_000),
@@ -338,6 +380,12 @@ func (c *Config) engine() (engine.Config, error) {
 		config.Sender = smtp
 	}
 	return config, nil
+}
+
+// inbound is what the configuration says of providers that report on mail.
+func (c *Config) inbound() inbound.Config {
+	in := c.Mail.Inbound
+	return inbound.Config{SESTopics: in.SES.Topics, PostmarkSecret: in.Postmark.Secret, MailgunSigningKey: in.Mailgun.SigningKey}
 }
 
 // allowPrivate reads the networks that webhooks may be in.

@@ -29,6 +29,7 @@ type email struct {
 	RunID        *string    `json:"run_id"`
 	StepKey      *string    `json:"step_key"`
 	Attempts     int        `json:"attempts"`
+	Reports      []report   `json:"reports"`
 	LastError    *string    `json:"last_error"`
 	ScheduledAt  *time.Time `json:"scheduled_at"`
 	SentAt       *time.Time `json:"sent_at"`
@@ -39,6 +40,30 @@ type email struct {
 	Text    *string                      `json:"text"`
 	Headers []string                     `json:"headers"`
 	Links   []struct{ Text, URL string } `json:"links"`
+}
+
+// report is what was told of a mail after it had left.
+type report struct {
+	Kind    string    `json:"kind"`
+	Address string    `json:"address"`
+	Status  *string   `json:"status"`
+	Text    *string   `json:"text"`
+	At      time.Time `json:"at"`
+}
+
+// what says what happened, and why.
+func (r report) what() string {
+	what := map[string]string{"bounced": "bounced", "delayed": "is delayed", "complained": "was complained of"}[r.Kind]
+	var why []string
+	for _, text := range []*string{r.Status, r.Text} {
+		if text != nil {
+			why = append(why, oneLine(*text))
+		}
+	}
+	if why != nil {
+		what += " (" + strings.Join(why, ": ") + ")"
+	}
+	return what
 }
 
 func (m email) state() string {
@@ -188,6 +213,9 @@ func (m email) print(w io.Writer) error {
 	}...)
 	if err != nil {
 		return err
+	}
+	for _, r := range m.Reports {
+		fmt.Fprintf(w, "\n%s: %s %s\n", r.At.Format(time.DateTime), oneLine(r.Address), r.what())
 	}
 	if m.LastError != nil {
 		fmt.Fprintf(w, "\n%s\n", strings.Map(visible, *m.LastError))

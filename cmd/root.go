@@ -19,10 +19,11 @@ import (
 
 // Exit codes.
 const (
-	exitFailed  = 1
-	exitUsage   = 2
-	exitInUse   = 4  // another process holds the data file
-	exitStorage = 70 // the data file failed; a supervisor should start the program again
+	exitFailed   = 1
+	exitUsage    = 2
+	exitInUse    = 4  // another process holds the data file
+	exitStorage  = 70 // the data file failed; a supervisor should start the program again
+	exitTryLater = 75 // a mail server should pipe the message again later
 )
 
 // app is the program's surroundings, so that tests can stand in for them.
@@ -92,7 +93,7 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default ./config.yaml if it exists)")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newServe(a), newDemo(a), newInit(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
+		newServe(a), newDemo(a), newInit(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newMail(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
 		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newConfig(a), newVersion(a), newMan(a),
 	)
 	root.InitDefaultCompletionCmd()

@@ -22,22 +22,32 @@ type wireContact struct {
 	Unsubscribed bool             `json:"unsubscribed"`
 	Properties   any              `json:"properties"`
 	Segments     []automations.ID `json:"segments"`
+	Suppression  *wireSuppression `json:"suppression"` // why its address gets no mail; null when it does
 	CreatedAt    wireTime         `json:"created_at"`
 	UpdatedAt    wireTime         `json:"updated_at"`
 }
 
-func renderContact(r *request) func(*automations.Contact) wireContact {
-	return func(c *automations.Contact) wireContact {
-		w := wireContact{
-			Object: "contact", ID: c.ID, Email: c.Email, FirstName: orNull(c.FirstName), LastName: orNull(c.LastName),
-			Unsubscribed: c.Unsubscribed, Properties: contactProperties(r, c), Segments: c.Segments,
-			CreatedAt: wireTime(c.CreatedAt), UpdatedAt: wireTime(c.UpdatedAt),
-		}
-		if w.Segments == nil {
-			w.Segments = []automations.ID{}
-		}
-		return w
+func renderContact(tx *storage.Tx, r *request, c *automations.Contact) (wireContact, error) {
+	w := wireContact{
+		Object: "contact", ID: c.ID, Email: c.Email, FirstName: orNull(c.FirstName), LastName: orNull(c.LastName),
+		Unsubscribed: c.Unsubscribed, Properties: contactProperties(r, c), Segments: orEmpty(c.Segments),
+		CreatedAt: wireTime(c.CreatedAt), UpdatedAt: wireTime(c.UpdatedAt),
 	}
+	var err error
+	w.Suppression, err = suppressionOrNull(tx, c.Email)
+	return w, err
+}
+
+// respondContacts answers with the page of contacts that the request asks for.
+func respondContacts(r *request, read func(*storage.Tx, storage.Page) ([]*automations.Contact, storage.Rest, error)) (answer, error) {
+	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]wireContact, storage.Rest, error) {
+		contacts, rest, err := read(tx, page)
+		rows := make([]wireContact, len(contacts))
+		for i := 0; i < len(contacts) && err == nil; i++ {
+			rows[i], err = renderContact(tx, r, contacts[i])
+		}
+		return rows, rest, err
+	}, func(w wireContact) wireContact { return w })
 }
 
 // readContact reads the fields that were sent into c; null clears names and
@@ -86,7 +96,8 @@ func (s *Server) createContact(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	err = s.db.Intake(func(tx *storage.Tx) error {
+	var w wireContact
+	err = s.db.Intake(func(tx *storage.Tx) (err error) {
 		for _, id := range c.Segments {
 			if _, err := tx.Segment(id); err != nil {
 				return orNotFound(err, "segment", id.String())
@@ -98,12 +109,16 @@ func (s *Server) createContact(r *request) (answer, error) {
 		if err := chooseTopics(tx, c, choices); err != nil {
 			return err
 		}
-		return tx.CreateContact(c)
+		if err := tx.CreateContact(c); err != nil {
+			return err
+		}
+		w, err = renderContact(tx, r, c)
+		return err
 	})
 	if err != nil {
 		return answer{}, addressTaken(err, c)
 	}
-	return created(renderContact(r)(c))
+	return created(w)
 }
 
 // readSegmentIDs reads the segment that Resend's older clients name in the path
@@ -162,9 +177,9 @@ func (s *Server) listContacts(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, storage.Rest, error) {
+	return respondContacts(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, storage.Rest, error) {
 		return tx.Contacts(page, filter)
-	}, renderContact(r))
+	})
 }
 
 // contactByRef finds a contact by id, or by address in any case.
@@ -203,7 +218,13 @@ func pathContact(tx *storage.Tx, r *request) (*automations.Contact, error) {
 }
 
 func (s *Server) getContact(r *request) (answer, error) {
-	return respondOne(r, func(tx *storage.Tx) (*automations.Contact, error) { return pathContact(tx, r) }, renderContact(r))
+	return respondOne(r, func(tx *storage.Tx) (wireContact, error) {
+		c, err := pathContact(tx, r)
+		if err != nil {
+			return wireContact{}, err
+		}
+		return renderContact(tx, r, c)
+	}, func(w wireContact) wireContact { return w })
 }
 
 func (s *Server) updateContact(r *request) (answer, error) {
@@ -214,6 +235,7 @@ func (s *Server) updateContact(r *request) (answer, error) {
 	known := []string{"id", "audience_id", "email", "unsubscribed", "properties"}
 	names := []string{"first_name", "firstName", "last_name", "lastName"}
 	var c *automations.Contact
+	var w wireContact
 	err = s.db.Update(func(tx *storage.Tx) (err error) {
 		if c, err = pathContact(tx, r); err != nil {
 			return err
@@ -231,12 +253,16 @@ func (s *Server) updateContact(r *request) (answer, error) {
 			return err
 		}
 		c.UpdatedAt = r.now
-		return tx.UpdateContact(c)
+		if err := tx.UpdateContact(c); err != nil {
+			return err
+		}
+		w, err = renderContact(tx, r, c)
+		return err
 	})
 	if err != nil {
 		return answer{}, addressTaken(err, c)
 	}
-	return ok(renderContact(r)(c))
+	return ok(w)
 }
 
 // changes reports whether any of the fields is there to change something: those

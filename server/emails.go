@@ -15,7 +15,7 @@ type wireEmail struct {
 	Object       string                  `json:"object"`
 	ID           automations.ID          `json:"id"`
 	Status       automations.EmailStatus `json:"status"`
-	LastEvent    string                  `json:"last_event"` // the status in Resend's words
+	LastEvent    string                  `json:"last_event"` // the status, or the gravest report, in Resend's words
 	From         string                  `json:"from"`
 	To           []string                `json:"to"` // empty once its contact was erased
 	CC           []string                `json:"cc"`
@@ -25,6 +25,7 @@ type wireEmail struct {
 	Tags         []automations.Tag       `json:"tags"`
 	TopicID      *automations.ID         `json:"topic_id"`
 	Recipients   []automations.Settled   `json:"recipients"` // those whose fate differs from the mail's
+	Reports      []wireReport            `json:"reports"`    // what was told of it after it had left
 	MessageID    string                  `json:"message_id"`
 	Test         bool                    `json:"test"`
 	AutomationID *automations.ID         `json:"automation_id"`
@@ -40,8 +41,8 @@ type wireEmail struct {
 
 func renderEmail(e *automations.Email) wireEmail {
 	w := wireEmail{
-		Object: "email", ID: e.ID, Status: e.Status, LastEvent: lastEvent(e.Status), From: e.From, To: orEmpty(e.To), CC: orEmpty(e.CC), BCC: orEmpty(e.BCC),
-		ReplyTo: orEmpty(e.ReplyTo), Subject: e.Subject, Tags: orEmpty(e.Tags), TopicID: idOrNull(e.TopicID), Recipients: orEmpty(e.Settled), MessageID: e.MessageID, Test: e.Test, AutomationID: idOrNull(e.Run.WorkflowID), RunID: idOrNull(e.Run.RunID),
+		Object: "email", ID: e.ID, Status: e.Status, LastEvent: lastEvent(e), From: e.From, To: orEmpty(e.To), CC: orEmpty(e.CC), BCC: orEmpty(e.BCC),
+		ReplyTo: orEmpty(e.ReplyTo), Subject: e.Subject, Tags: orEmpty(e.Tags), TopicID: idOrNull(e.TopicID), Recipients: orEmpty(e.Settled), Reports: renderReports(e.Reports), MessageID: e.MessageID, Test: e.Test, AutomationID: idOrNull(e.Run.WorkflowID), RunID: idOrNull(e.Run.RunID),
 		StepKey: orNull(e.StepKey), ContactID: idOrNull(e.ContactID), Attempts: e.Attempts, LastError: orNull(e.LastError),
 		SentAt: wireTime(e.SentAt), CreatedAt: wireTime(e.CreatedAt),
 	}
@@ -59,9 +60,15 @@ func orEmpty[T any](list []T) []T {
 	return list
 }
 
-// lastEvent puts a status into one of the words that Resend's clients know.
-func lastEvent(s automations.EmailStatus) string {
-	switch s {
+// lastEvent puts what is known of a mail into one of the words that Resend's
+// clients know.
+func lastEvent(e *automations.Email) string {
+	if last := e.LastReport(); last != nil {
+		return map[automations.ReportKind]string{
+			automations.ReportDelayed: "delivery_delayed", automations.ReportBounced: "bounced", automations.ReportComplained: "complained",
+		}[last.Kind]
+	}
+	switch e.Status {
 	case automations.EmailSending, automations.EmailUnconfirmed:
 		return "queued"
 	case automations.EmailCaptured:
@@ -69,7 +76,7 @@ func lastEvent(s automations.EmailStatus) string {
 	case automations.EmailCancelled:
 		return "canceled"
 	}
-	return string(s)
+	return string(e.Status)
 }
 
 // wireEmailDetail is a mail by itself.

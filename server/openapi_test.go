@@ -259,11 +259,11 @@ func TestOpenAPICoversTheRoutes(t *testing.T) {
 			t.Errorf("%s %s is not in openapi.yaml", rt.method, rt.path)
 			continue
 		}
-		want := map[access]any{accessFull: nil, accessSending: "sending_access", accessEvents: "events_access", accessMetrics: "metrics_access", accessNone: nil}[rt.access]
+		want := map[access]any{accessFull: nil, accessSending: "sending_access", accessEvents: "events_access", accessMetrics: "metrics_access", accessNone: nil, accessProvider: nil}[rt.access]
 		if op["x-permission"] != want {
 			t.Errorf("%s %s: x-permission is %v, want %v", rt.method, rt.path, op["x-permission"], want)
 		}
-		if open := op["security"] != nil; open != (rt.access == accessNone) {
+		if open := op["security"] != nil; open != (rt.access == accessNone || rt.access == accessProvider) {
 			t.Errorf("%s %s: security is %v", rt.method, rt.path, op["security"])
 		}
 		if atRoot := d.at("paths", rt.path, "servers") != nil; atRoot != (rt.door != openSendDoor) {

@@ -115,18 +115,14 @@ type wireExportHead struct {
 
 func (x *export) head() ([]byte, error) {
 	head := wireExportHead{Object: "contact_export", Email: x.who.Email, ExportedAt: wireTime(x.request.now), Segments: []wireSegment{}, Topics: []wireContactTopic{}}
-	err := x.request.server.db.View(func(tx *storage.Tx) error {
-		switch s, err := tx.SuppressionOf(x.who.Email); {
-		case err == nil:
-			rendered := renderSuppression(s)
-			head.Suppression = &rendered
-		case !errors.Is(err, storage.ErrNotFound):
+	err := x.request.server.db.View(func(tx *storage.Tx) (err error) {
+		if head.Suppression, err = suppressionOrNull(tx, x.who.Email); err != nil || x.contact == nil {
 			return err
 		}
-		if x.contact == nil {
-			return nil
+		contact, err := renderContact(tx, x.request, x.contact)
+		if err != nil {
+			return err
 		}
-		contact := renderContact(x.request)(x.contact)
 		head.Contact = &contact
 		for _, id := range x.contact.Segments {
 			segment, err := tx.Segment(id)

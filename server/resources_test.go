@@ -325,6 +325,14 @@ func TestAuthorization(t *testing.T) {
 					}
 					continue
 				}
+				if rt.access == accessProvider { // an API key opens nothing; what does is in TestProviders
+					for _, key := range []string{"", "os_x", full, sending, testFull} {
+						if got := status(key); got != http.StatusNotFound {
+							t.Errorf("%s %s, which is not configured: %d", rt.method, path, got)
+						}
+					}
+					continue
+				}
 				none := http.StatusUnauthorized
 				if rt.door == mailDiverDoor {
 					none = http.StatusForbidden

@@ -9,12 +9,13 @@ import (
 type access int
 
 const (
-	accessFull    access = iota // full_access only
-	accessLive                  // full_access only, and no test key: mail may leave
-	accessSending               // also sending_access
-	accessEvents                // also events_access
-	accessMetrics               // also metrics_access
-	accessNone                  // no key needed
+	accessFull     access = iota // full_access only
+	accessLive                   // full_access only, and no test key: mail may leave
+	accessSending                // also sending_access
+	accessEvents                 // also events_access
+	accessMetrics                // also metrics_access
+	accessNone                   // no key needed
+	accessProvider               // no key: the handler asks for the provider's own proof
 )
 
 // door is whose contract a route follows: its prefixes and its error bodies.
@@ -58,6 +59,10 @@ func (rt route) media() string {
 	switch {
 	case rt.method == http.MethodGet, rt.method == http.MethodDelete:
 		return ""
+	case rt.path == "/mail/inbound":
+		return "message/rfc822"
+	case rt.access == accessProvider:
+		return "" // some call their JSON text/plain
 	case rt.path == "/suppressions/import":
 		return "text/csv"
 	}
@@ -182,6 +187,11 @@ func routes() []route {
 		{post, "/suppressions/import", openSendDoor, accessFull, (*Server).importSuppressions},
 		{get, "/suppressions/{id}", openSendDoor, accessFull, (*Server).getSuppression},
 		{del, "/suppressions/{id}", openSendDoor, accessFull, (*Server).deleteSuppression},
+
+		{post, "/mail/inbound", openSendDoor, accessSending, (*Server).receiveReport},
+		{post, "/mail/inbound/ses", plainDoor, accessProvider, (*Server).receiveSES},
+		{post, "/mail/inbound/postmark", plainDoor, accessProvider, (*Server).receivePostmark},
+		{post, "/mail/inbound/mailgun", plainDoor, accessProvider, (*Server).receiveMailgun},
 
 		{post, "/webhooks", openSendDoor, accessFull, (*Server).createWebhook},
 		{get, "/webhooks", openSendDoor, accessFull, (*Server).listWebhooks},

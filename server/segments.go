@@ -120,12 +120,12 @@ func (s *Server) listSegmentContacts(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return respondList(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, storage.Rest, error) {
+	return respondContacts(r, func(tx *storage.Tx, page storage.Page) ([]*automations.Contact, storage.Rest, error) {
 		if _, err := tx.Segment(id); err != nil {
 			return nil, storage.Rest{}, orNotFound(err, "segment", id.String())
 		}
 		return tx.Contacts(page, storage.ContactFilter{SegmentID: id})
-	}, renderContact(r))
+	})
 }
 
 func (s *Server) listContactSegments(r *request) (answer, error) {

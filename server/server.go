@@ -16,6 +16,7 @@ import (
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
+	"github.com/opensend/opensend/automations/inbound"
 	"github.com/opensend/opensend/storage"
 )
 
@@ -27,6 +28,8 @@ type Config struct {
 	BodyLimit int64
 	// RequestsPerSecond is what each API key may make; zero is no limit.
 	RequestsPerSecond int
+	// Inbound says which providers may report on mail; the zero one none.
+	Inbound inbound.Config
 	// Version is what the program calls itself.
 	Version string
 	// Log gets one line for each request that failed inside; nil discards it.
@@ -39,6 +42,7 @@ type Server struct {
 	engine    *engine.Engine
 	bodyLimit int64
 	limits    *limiter
+	providers *inbound.Providers
 	log       *slog.Logger
 	version   string
 	started   time.Time
@@ -62,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), log: cfg.Log,
+		db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), providers: inbound.NewProviders(cfg.Inbound), log: cfg.Log,
 		version: cfg.Version, started: time.Now(), meter: newMeter(),
 		described: sync.OnceValues(describe),
 	}, nil

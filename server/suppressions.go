@@ -27,6 +27,19 @@ func renderSuppression(s *automations.Suppression) wireSuppression {
 	return wireSuppression{"suppression", s.ID, orNull(s.Email), s.Origin, idOrNull(s.SourceID), wireTime(s.CreatedAt)}
 }
 
+// suppressionOrNull is the suppression of an address, if it has one.
+func suppressionOrNull(tx *storage.Tx, email string) (*wireSuppression, error) {
+	s, err := tx.SuppressionOf(email)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	w := renderSuppression(s)
+	return &w, nil
+}
+
 func newSuppression(r *request, email string) *automations.Suppression {
 	return &automations.Suppression{ID: uuid.Must(uuid.NewV7()), Email: email, Origin: automations.OriginManual, CreatedAt: r.now}
 }

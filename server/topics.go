@@ -173,21 +173,26 @@ func (s *Server) updateContactTopics(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	var c *automations.Contact
-	err := s.db.Update(func(tx *storage.Tx) (err error) {
-		if c, err = contactByRef(tx, r.PathValue("id")); err != nil {
+	var w wireContact
+	err := s.db.Update(func(tx *storage.Tx) error {
+		c, err := contactByRef(tx, r.PathValue("id"))
+		if err != nil {
 			return err
 		}
 		if err := chooseTopics(tx, c, choices); err != nil {
 			return err
 		}
 		c.UpdatedAt = r.now
-		return tx.UpdateContact(c)
+		if err := tx.UpdateContact(c); err != nil {
+			return err
+		}
+		w, err = renderContact(tx, r, c)
+		return err
 	})
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(renderContact(r)(c))
+	return ok(w)
 }
 
 // readTopicChoices reads [{id, subscription}].

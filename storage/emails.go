@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -90,6 +91,26 @@ func (tx *Tx) tellEmail(row *EmailRow) error {
 // Emails lists mails; keep, when not nil, filters.
 func (tx *Tx) Emails(page Page, keep func(*automations.Email) bool) ([]*automations.Email, Rest, error) {
 	return list(tx, emailsBucket, nil, page, keep)
+}
+
+// EmailsTo shows the newest mails for an address, given as its identity, until
+// show returns false. It looks at no more than rows mails in all.
+func (tx *Tx) EmailsTo(identity string, rows int, show func(*automations.Email) bool) error {
+	c := tx.bucket(emailsBucket).Cursor()
+	for key, value := c.Last(); key != nil && rows > 0; key, value = c.Prev() {
+		rows--
+		if !bytes.Contains(value, []byte(identity)) {
+			continue
+		}
+		row, err := tx.Email(automations.ID(key))
+		if err != nil {
+			return err
+		}
+		if row.Names(identity) && !show(row.Email) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // EmailContent reads the content of a mail.

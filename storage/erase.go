@@ -148,7 +148,7 @@ func eraseEmail(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 	if !of.gets(row.Email) {
 		return dropEmailContent(tx, row, of, now)
 	}
-	row.To, row.CC, row.BCC, row.ReplyTo, row.Tags, row.Settled = nil, nil, nil, nil, nil, nil
+	row.To, row.CC, row.BCC, row.ReplyTo, row.Tags, row.Settled, row.Reports = nil, nil, nil, nil, nil, nil, nil
 	row.Subject, row.LastReply = "", ""
 	return dropEmailContent(tx, row, of, now)
 }
@@ -179,6 +179,9 @@ func dropEmailContent(tx *Tx, row *EmailRow, of *Erasure, now time.Time) error {
 		for i := range list {
 			list[i] = m.Redact(list[i])
 		}
+	}
+	for i := range row.Reports {
+		row.Reports[i].Address, row.Reports[i].Text = m.Redact(row.Reports[i].Address), m.Redact(row.Reports[i].Text)
 	}
 	for i := range row.Tags {
 		row.Tags[i].Value = m.Redact(row.Tags[i].Value)

@@ -141,6 +141,16 @@ func busyFile(t *testing.T) (path string) {
 		if err != nil {
 			return err
 		}
+		for i, address := range []string{erased, "bob@example.org"} {
+			row, err := tx.Email(results[2*i].Email.ID)
+			if err != nil {
+				return err
+			}
+			row.Note(automations.Report{Kind: automations.ReportBounced, Address: address, Text: "<" + written + "> is unknown", Source: "dsn"})
+			if err := tx.SaveEmail(row); err != nil {
+				return err
+			}
+		}
 		bob.SetProperty("knows", json.RawMessage(`"`+written+`"`))
 		_, _, err = tx.Suppress(&automations.Suppression{ID: uuid.Must(uuid.NewV7()), Email: erased, Origin: automations.OriginManual})
 		return errors.Join(err, tx.UpdateContact(bob))

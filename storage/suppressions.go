@@ -63,7 +63,14 @@ func (tx *Tx) tellSuppression(s *automations.Suppression) error {
 	case !errors.Is(err, ErrNotFound):
 		return err
 	}
-	return tx.tell(kind, func() map[string]any { return automations.SuppressionNotice(kind, s, of) })
+	return tx.tell(kind, func() map[string]any { return automations.AddressNotice(kind, s.Email, of) })
+}
+
+// TellReport tells webhooks of a report that suppresses nothing, or nobody who
+// was not suppressed already.
+func (tx *Tx) TellReport(e *automations.Email, r automations.Report) error {
+	kind := automations.ReportNoticeType(r.Kind)
+	return tx.tell(kind, func() map[string]any { return automations.AddressNotice(kind, r.Address, e) })
 }
 
 // Unsuppress removes a suppression; ErrNotFound when there is none.

@@ -73,6 +73,7 @@ type Engine struct {
 	clock       *steadyClock
 	pace        *pace
 	outbound    *outboundClient
+	public      *outboundClient // as outbound, without private networks
 	wakeKick    chan struct{}
 	outboxKick  chan struct{}
 	eraseKick   chan struct{}
@@ -99,7 +100,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		cfg: cfg, db: cfg.DB, log: cfg.Log, clock: newSteadyClock(), pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain), outbound: newOutboundClient(cfg.AllowPrivate),
+		cfg: cfg, db: cfg.DB, log: cfg.Log, clock: newSteadyClock(), pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain), outbound: newOutboundClient(cfg.AllowPrivate), public: newOutboundClient(nil),
 		wakeKick: make(chan struct{}, 1), outboxKick: make(chan struct{}, 1), eraseKick: make(chan struct{}, 1), released: make(chan struct{}),
 	}
 	return e, e.begin()

@@ -20,6 +20,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/inbound"
 	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 	"github.com/opensend/opensend/storage/storagetest"
@@ -445,6 +446,10 @@ func (e *Engine) restOfTheNotices(t *testing.T, rc *receiver, told map[automatio
 		return err
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	delayed := inbound.Report{Report: automations.Report{Kind: automations.ReportDelayed}, Recipients: []string{"sent@example.com"}, Signed: true}
+	if _, _, err := e.Report([]inbound.Report{delayed}, nil); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(2 * time.Hour) // the scheduled mail meets a suppressed address
