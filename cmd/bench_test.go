@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,55 +13,8 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// rss is the server's resident memory in MiB, zero where the system does not
-// tell.
-func (s *liveServer) rss() (mib float64) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.server.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
-	fmt.Sscan(after, &mib)
-	return mib / 1024
-}
-
 func percentile(sorted []time.Duration, p float64) float64 {
 	return float64(sorted[min(int(float64(len(sorted))*p), len(sorted)-1)].Microseconds()) / 1000
-}
-
-// BenchmarkHTTP posts events to the real binary over keep-alive connections,
-// with a key, at an automation that starts a run with a delay for each. Server
-// and clients share the machine. Run BenchmarkBareBolt of the engine beside it.
-func BenchmarkHTTP(b *testing.B) {
-	for _, clients := range []int{1, 64, 256} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			s := startLive(b, "")
-			s.post("/automations", `{"name":"bench","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"bench"}},{"key":"d","type":"delay","config":{"duration":"30 days"}}]}`, http.StatusCreated)
-			took := make([]time.Duration, b.N)
-			var next atomic.Int64
-			var wg sync.WaitGroup
-			b.ResetTimer()
-			for range clients {
-				wg.Go(func() {
-					for n := next.Add(1) - 1; n < int64(b.N); n = next.Add(1) - 1 {
-						begin := time.Now()
-						s.post("/events/send", fmt.Sprintf(`{"event":"bench","email":"c%d@example.com","payload":{"plan":"pro","n":%d}}`, n%10_000, n), http.StatusAccepted)
-						took[n] = time.Since(begin)
-					}
-				})
-			}
-			wg.Wait()
-			b.StopTimer()
-			slices.Sort(took)
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-			b.ReportMetric(percentile(took, 0.5), "p50-ms")
-			b.ReportMetric(percentile(took, 0.99), "p99-ms")
-			b.ReportMetric(s.rss(), "rss-MiB")
-			if info, err := os.Stat(filepath.Join(s.dir, "opensend.db")); err == nil {
-				b.ReportMetric(float64(info.Size())/float64(b.N), "file-B/event")
-			}
-		})
-	}
 }
 
 // BenchmarkEventToSMTP measures, on an idle server, from posting an event to

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/textproto"
 	"strconv"
+	"strings"
 )
 
 // client is one connection that is kept open. It does little itself: what it
@@ -14,6 +15,7 @@ import (
 type client struct {
 	conn  net.Conn
 	in    *bufio.Reader
+	want  string // status line of the answer, as far as it matters
 	text  *textproto.Reader
 	head  string
 	frame []byte
@@ -25,14 +27,18 @@ func (s *server) dial() (*client, error) {
 		return nil, err
 	}
 	in := bufio.NewReaderSize(conn, 4<<10)
+	want := "HTTP/1.1 202"
+	if s.refused {
+		want = "HTTP/1.1 422"
+	}
 	return &client{
-		conn: conn, in: in, text: textproto.NewReader(in),
+		conn: conn, in: in, want: want, text: textproto.NewReader(in),
 		head: "POST /events/send HTTP/1.1\r\nHost: " + s.addr + "\r\nUser-Agent: bench\r\nAuthorization: Bearer " + s.key +
 			"\r\nContent-Type: application/json\r\nContent-Length: ",
 	}, nil
 }
 
-// post sends an event and waits for its 202.
+// post sends an event and waits for the answer, which must be the one wanted.
 func (c *client) post(body []byte) error {
 	c.frame = append(strconv.AppendInt(append(c.frame[:0], c.head...), int64(len(body)), 10), "\r\n\r\n"...)
 	if _, err := c.conn.Write(append(c.frame, body...)); err != nil {
@@ -42,8 +48,6 @@ func (c *client) post(body []byte) error {
 	if err != nil {
 		return err
 	}
-	const accepted = "HTTP/1.1 202"
-	ok := len(status) >= len(accepted) && string(status[:len(accepted)]) == accepted
 	line := string(status)
 	length := 0
 	for {
@@ -61,7 +65,7 @@ func (c *client) post(body []byte) error {
 			}
 		}
 	}
-	if ok {
+	if strings.HasPrefix(line, c.want) {
 		_, err = c.in.Discard(length)
 		return err
 	}
@@ -74,5 +78,8 @@ func (c *client) post(body []byte) error {
 func (s *server) appendEvent(buf []byte, n int64) []byte {
 	buf = strconv.AppendInt(append(buf, `{"event":"bench","email":"c`...), n*7919%s.contacts, 10)
 	buf = strconv.AppendInt(append(buf, `@example.com","payload":{"plan":"pro","n":`...), n, 10)
+	if s.refused {
+		return append(buf, `},"mistake":1}`...)
+	}
 	return append(buf, "}}"...)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,11 +70,14 @@ func (s *server) until(stop <-chan struct{}, clients int) (figures, error) {
 func (s *server) open(perSecond int, while time.Duration) (figures, error) {
 	begin, every := time.Now(), time.Second/time.Duration(perSecond)
 	var next atomic.Int64
-	return s.clients(512, func() (n int64, at time.Time, more bool) {
+	// each has a turn every second: the server hangs up on who is silent for long
+	return s.clients(min(perSecond, 512), func() (n int64, at time.Time, more bool) {
 		n = next.Add(1)
-		at = begin.Add(time.Duration(n) * every)
+		if at = begin.Add(time.Duration(n) * every); at.Sub(begin) >= while {
+			return n, at, false
+		}
 		time.Sleep(time.Until(at))
-		return n, at, at.Sub(begin) < while
+		return n, at, true
 	})
 }
 
@@ -112,23 +116,33 @@ func (s *server) clients(count int, turn func() (n int64, at time.Time, more boo
 func (b *bench) load() error {
 	b.head("clients", "events/s", "p50", "p99", "p99.9", "CPU µs/event", "memory MiB", "file B/event")
 	for _, clients := range pick(b, []int{1, 8, 64, 256, 1024}, []int{1, 64}) {
-		s, err := b.startServer()
-		if err != nil {
-			return err
-		}
-		if _, err := s.closed(8, pick(b, time.Second, 200*time.Millisecond)); err != nil { // contacts, caches
-			return err
-		}
-		f, err := s.closed(clients, pick(b, 10*time.Second, 500*time.Millisecond))
-		if err != nil {
-			return err
-		}
-		b.row(clients, f.perSecond(), f.percentile(500), f.percentile(990), f.percentile(999), f.perEvent(), s.memory(), f.bytes/int64(max(f.events, 1)))
-		if err := errors.Join(s.stop(), os.RemoveAll(s.dir)); err != nil {
+		if err := b.crowd(strconv.Itoa(clients), clients, false); err != nil {
 			return err
 		}
 	}
+	// What everything before storage costs: events that are refused at its door.
+	if err := b.crowd("64, refused", 64, true); err != nil {
+		return err
+	}
 	return b.end()
+}
+
+// crowd is the row of so many clients, on a server of its own.
+func (b *bench) crowd(label string, clients int, refused bool) error {
+	s, err := b.startServer()
+	if err != nil {
+		return err
+	}
+	if _, err := s.closed(8, pick(b, time.Second, 200*time.Millisecond)); err != nil { // contacts, caches
+		return err
+	}
+	s.refused = refused
+	f, err := s.closed(clients, pick(b, 10*time.Second, 500*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	b.row(label, f.perSecond(), f.percentile(500), f.percentile(990), f.percentile(999), f.perEvent(), s.memory(), f.bytes/int64(max(f.events, 1)))
+	return errors.Join(s.stop(), os.RemoveAll(s.dir))
 }
 
 func (b *bench) rate() error {

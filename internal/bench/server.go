@@ -34,8 +34,10 @@ type server struct {
 	key    string
 	// contacts is how many the events are of.
 	contacts int64
-	cmd      *exec.Cmd
-	stderr   bytes.Buffer
+	// refused puts a mistake into events, so that the answer is 422.
+	refused bool
+	cmd     *exec.Cmd
+	stderr  bytes.Buffer
 }
 
 // newServer makes a data file with a key in a new folder.
