@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"":                     {"/cmd"},
 	"/cmd":                 {"/server", "/web", "/automations/engine", "/automations/inbound", "/storage", "/automations", "/automations/schema", "/automations/mail"},
 	"/server":              {"/automations/engine", "/automations/inbound", "/storage", "/automations", "/automations/schema", "/automations/mail", "/metrics"},
-	"/web":                 {"/automations/engine", "/storage", "/automations", "/automations/mail"},
+	"/web":                 {"/automations/engine", "/storage", "/automations", "/automations/schema", "/automations/mail"},
 	"/automations/engine":  {"/storage", "/automations", "/automations/inbound", "/automations/schema", "/automations/mail"},
 	"/storage":             {"/automations", "/metrics"},
 	"/storage/storagetest": {"/storage"},

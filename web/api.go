@@ -23,6 +23,10 @@ func (e *apiError) Error() string { return e.Message }
 // Actor is the request header that tells the API's trusted handler who acts.
 const Actor = "Opensend-Actor"
 
+// testHeader asks the API's trusted handler for what a test key would get; it
+// is server.TestHeader.
+const testHeader = "Opensend-Test"
+
 // call makes a request of the API for the user and decodes the answer into
 // out, unless that is nil. A refusal is an *apiError.
 func (v *visit) call(method, path string, in, out any) error {
@@ -36,8 +40,9 @@ func (v *visit) call(method, path string, in, out any) error {
 	return v.send(method, path, "application/json", body, out)
 }
 
-// send is call with a body of any media type.
-func (v *visit) send(method, path, media string, body []byte, out any) error {
+// send is call with a body of any media type, and further headers as names and
+// values.
+func (v *visit) send(method, path, media string, body []byte, out any, headers ...string) error {
 	// The request is the API's from here on: nothing of the page's goes along.
 	r, err := http.NewRequestWithContext(context.WithoutCancel(v.Context()), method, "http://dashboard"+path, bytes.NewReader(body))
 	if err != nil {
@@ -46,6 +51,9 @@ func (v *visit) send(method, path, media string, body []byte, out any) error {
 	r.Header.Set(Actor, "user "+v.user.Name)
 	if len(body) > 0 {
 		r.Header.Set("Content-Type", media)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
 	}
 	w := &answerWriter{header: http.Header{}, status: http.StatusOK}
 	v.d.cfg.API.ServeHTTP(w, r)

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -31,38 +32,20 @@ func readList[R any](v *visit, read func(storage.Page) ([]R, storage.Rest, error
 	return page, err
 }
 
-func (v *visit) events() (any, error) {
-	var page listPage[*automations.Delivery]
-	err := v.read(func(tx *storage.Tx) (err error) {
-		page, err = readList(v, func(p storage.Page) ([]*automations.Delivery, storage.Rest, error) { return tx.Deliveries(p, nil) },
-			func(d *automations.Delivery) automations.ID { return d.ID })
-		return err
-	})
-	return page, err
-}
-
-type eventPage struct {
-	*automations.Delivery
-	Verdicts []namedVerdict
-}
-
-type namedVerdict struct {
-	automations.Verdict
-	Automation string
-}
-
-func (v *visit) event() (any, error) {
-	var page eventPage
-	err := v.read(func(tx *storage.Tx) (err error) {
-		if page.Delivery, err = tx.Delivery(v.pathID("id")); err != nil {
-			return err
-		}
-		for _, verdict := range page.Delivery.Verdicts {
-			page.Verdicts = append(page.Verdicts, namedVerdict{verdict, workflowName(tx, verdict.WorkflowID)})
-		}
-		return nil
-	})
-	return page, err
+// orAgain answers a form: on to the next place when it did what it was for, and
+// its page again with the refusal when it did not.
+func orAgain[P any](err error, done redirect, page func() (P, error)) (any, error) {
+	switch {
+	case err == nil:
+		return done, nil
+	case problemOf(err) == nil:
+		return nil, err
+	}
+	again, readErr := page()
+	if readErr != nil {
+		return nil, readErr
+	}
+	return refused{again, err}, nil
 }
 
 func workflowName(tx *storage.Tx, id automations.ID) string {
@@ -120,3 +103,6 @@ func newRunStep(step automations.Step, state automations.StepState) runStep {
 	}
 	return shown
 }
+
+// lines undoes what browsers make of line ends.
+func lines(text string) string { return strings.ReplaceAll(text, "\r\n", "\n") }

@@ -16,7 +16,18 @@ func routes() []route {
 		{get, "/live", "", false, (*visit).live},
 
 		{get, "/events", "events", false, (*visit).events},
+		{get, "/events/unmatched", "unmatched", false, (*visit).unmatched},
+		{get, "/events/send", "send-event", false, (*visit).sendForm},
+		{post, "/events/send", "send-event", false, (*visit).sendTyped},
+		{get, "/events/types", "event-types", false, (*visit).eventTypes},
+		{post, "/events/types", "event-type", false, (*visit).createEventType},
+		{get, "/events/types/new", "event-type", false, (*visit).newEventType},
+		{get, "/events/types/{id}", "event-type", false, (*visit).eventType},
+		{post, "/events/types/{id}", "event-type", false, (*visit).saveEventType},
+		{post, "/events/types/{id}/delete", "event-type", false, (*visit).deleteEventType},
 		{get, "/events/{id}", "event", false, (*visit).event},
+		{post, "/events/{id}", "event", false, (*visit).sendAgain},
+
 		{get, "/runs/{workflow}/{run}", "run", false, (*visit).run},
 
 		{get, "/mail", "mail", false, (*visit).mail},
