@@ -160,6 +160,15 @@ func (tx *Tx) Segments(page Page) ([]*automations.Segment, Rest, error) {
 	return list[automations.Segment](tx, segmentsBucket, nil, page, nil)
 }
 
+// SegmentSize counts the contacts of a segment, most at most.
+func (tx *Tx) SegmentSize(id automations.ID, most int) (n int) {
+	tx.each(segmentMembersBucket, id[:], func([]byte) bool {
+		n++
+		return n < most
+	})
+	return n
+}
+
 // SegmentsOf lists the segments of a contact.
 func (tx *Tx) SegmentsOf(c *automations.Contact, page Page) (rows []*automations.Segment, rest Rest, err error) {
 	ids := slices.DeleteFunc(slices.Clone(c.Segments), func(id automations.ID) bool {

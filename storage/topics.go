@@ -1,6 +1,10 @@
 package storage
 
-import "github.com/opensend/opensend/automations"
+import (
+	"bytes"
+
+	"github.com/opensend/opensend/automations"
+)
 
 // Topic reads one topic.
 func (tx *Tx) Topic(id automations.ID) (*automations.Topic, error) {
@@ -22,4 +26,21 @@ func (tx *Tx) DeleteTopic(id automations.ID) error {
 		return err
 	}
 	return tx.delete(topicsBucket, id[:])
+}
+
+// Choices counts what contacts have chosen for topics, of the newest contacts;
+// bounded says that there are older ones.
+func (tx *Tx) Choices() (counts map[automations.ID]map[automations.Subscription]int, bounded bool, err error) {
+	counts = map[automations.ID]map[automations.Subscription]int{}
+	chose := func(record []byte) bool { return bytes.Contains(record, []byte(`":"opt_`)) } // as topics are stored
+	_, rest, err := listNear(tx, contactsBucket, Page{Limit: 1}, chose, func(c *automations.Contact) bool {
+		for topic, choice := range c.Topics {
+			if counts[topic] == nil {
+				counts[topic] = map[automations.Subscription]int{}
+			}
+			counts[topic][choice]++
+		}
+		return false
+	})
+	return counts, rest.More, err
 }

@@ -49,7 +49,7 @@ func (v *visit) events() (any, error) {
 		page.Names, err = eventNames(tx)
 		return err
 	})
-	page.Older = v.olderThan(page.listPage.Older)
+	page.Older = v.olderThan("/events", page.listPage.Older)
 	return page, err
 }
 

@@ -25,7 +25,7 @@ func (v *visit) eventTypes() (any, error) {
 		page.listPage, err = readList(v, tx.EventTypes, func(t *automations.EventType) automations.ID { return t.ID })
 		return err
 	})
-	page.Older = v.olderThan(page.listPage.Older)
+	page.Older = v.olderThan("/events/types", page.listPage.Older)
 	return page, err
 }
 

@@ -20,6 +20,7 @@ var functions = template.FuncMap{
 	"none":    func(id automations.ID) bool { return id == automations.ID{} },
 	"number":  number[int64],
 	"count":   number[int],
+	"plural":  plural[int],
 	"bytes":   byteSize,
 	"words":   func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
 	"percent": func(f float64) string { return strconv.FormatFloat(f*100, 'f', 1, 64) + " %" },

@@ -3,7 +3,6 @@ package web
 import (
 	"encoding/json"
 	"errors"
-	"strings"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -103,6 +102,3 @@ func newRunStep(step automations.Step, state automations.StepState) runStep {
 	}
 	return shown
 }
-
-// lines undoes what browsers make of line ends.
-func lines(text string) string { return strings.ReplaceAll(text, "\r\n", "\n") }

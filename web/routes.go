@@ -30,6 +30,19 @@ func routes() []route {
 
 		{get, "/runs/{workflow}/{run}", "run", false, (*visit).run},
 
+		{get, "/contacts", "contacts", false, (*visit).contacts},
+		{get, "/contacts/new", "new-contact", false, (*visit).newContact},
+		{post, "/contacts/new", "new-contact", false, (*visit).createContact},
+		{get, "/contacts/segments", "segments", false, (*visit).segments},
+		{post, "/contacts/segments", "segments", false, (*visit).createSegment},
+		{post, "/contacts/segments/{id}/{change}", "segments", false, (*visit).changeSegment},
+		{get, "/contacts/topics", "topics", false, (*visit).topics},
+		{post, "/contacts/topics", "topics", false, (*visit).createTopic},
+		{post, "/contacts/topics/{id}/{change}", "topics", false, (*visit).changeTopic},
+		{get, "/contacts/export/{id}", "", false, (*visit).exportContact},
+		{get, "/contacts/{id}", "contact", false, (*visit).contact},
+		{post, "/contacts/{id}/{change}", "contact", false, (*visit).changeContact},
+
 		{get, "/mail", "mail", false, (*visit).mail},
 		{get, "/mail/{id}", "email", false, (*visit).email},
 		{get, "/mail/{id}/html", "", false, (*visit).emailHTML},
