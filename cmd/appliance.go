@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
-	"golang.org/x/term"
 
 	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/server"
@@ -62,7 +60,7 @@ func (ap *appliance) build() (err error) {
 	providers := ap.cfg.inbound()
 	providers.Fetch = ap.engine.Fetch
 	if ap.api, err = server.New(server.Config{
-		DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, RequestsPerSecond: ap.cfg.Limits.RequestsPerSecond, Inbound: providers, Version: version, Log: ap.log,
+		DB: ap.db, Engine: ap.engine, BodyLimit: ap.cfg.Limits.BodyBytes, RequestsPerSecond: ap.cfg.Limits.RequestsPerSecond, Inbound: providers, Profiles: ap.cfg.Pprof, Version: version, Log: ap.log,
 	}); err != nil {
 		return err
 	}
@@ -170,18 +168,4 @@ func listen(addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
 	}
 	return ln, nil
-}
-
-// newLog makes the log that the configuration asks for.
-func newLog(cfg LogConfig, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
-		level = slog.LevelInfo
-	}
-	options := &slog.HandlerOptions{Level: level}
-	f, isFile := w.(*os.File)
-	if cfg.Format == "json" || cfg.Format == "auto" && !(isFile && term.IsTerminal(int(f.Fd()))) {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }

@@ -35,6 +35,7 @@ type Config struct {
 	// Retention says how long records are kept.
 	Retention RetentionConfig `mapstructure:"retention"`
 	Storage   StorageConfig   `mapstructure:"storage"`
+	Pprof     bool            `mapstructure:"pprof"` // profiles on the control socket
 }
 
 // StorageConfig bounds the data file.

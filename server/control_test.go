@@ -20,3 +20,18 @@ func TestControlIsNotPublic(t *testing.T) {
 		}
 	})
 }
+
+// Profiles are there when they are asked for, and at the control socket alone.
+func TestProfiles(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		r := newRigWith(t, Config{Profiles: on})
+		r.madeUp = true
+		for path, part := range map[string]string{"/control/pprof": "heap", "/control/pprof/goroutine?debug=1": "goroutine profile: total", "/control/pprof/cmdline": "server.test"} {
+			a := r.send(r.trust, "", http.MethodGet, path, "")
+			if on && (a.status != http.StatusOK || !strings.Contains(string(a.raw), part)) || !on && a.status != http.StatusNotFound {
+				t.Errorf("%s with profiles %v: %d %.200s", path, on, a.status, a.raw)
+			}
+			r.send(r.public, r.key, http.MethodGet, path, "").want(http.StatusNotFound)
+		}
+	}
+}

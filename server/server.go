@@ -30,6 +30,8 @@ type Config struct {
 	RequestsPerSecond int
 	// Inbound says which providers may report on mail; the zero one none.
 	Inbound inbound.Config
+	// Profiles has Control answer what go tool pprof asks for.
+	Profiles bool
 	// Version is what the program calls itself.
 	Version string
 	// Log gets one line for each request that failed inside; nil discards it.
@@ -44,6 +46,7 @@ type Server struct {
 	limits    *limiter
 	providers *inbound.Providers
 	log       *slog.Logger
+	profiles  bool
 	version   string
 	started   time.Time
 	meter     *meter
@@ -67,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), providers: inbound.NewProviders(cfg.Inbound), log: cfg.Log,
-		version: cfg.Version, started: time.Now(), meter: newMeter(),
+		profiles: cfg.Profiles, version: cfg.Version, started: time.Now(), meter: newMeter(),
 		described: sync.OnceValues(describe),
 	}, nil
 }
@@ -97,6 +100,10 @@ func (s *Server) handler(trusted bool) http.Handler {
 		for _, prefix := range rt.prefixes() {
 			mux.Handle(rt.method+" "+prefix+rt.path, &endpoint{server: s, route: rt, api: prefix != "", trusted: trusted, meter: counted.families[rt.family()]})
 		}
+	}
+	if trusted && s.profiles {
+		mux.Handle("GET /control/pprof", profiles())
+		mux.Handle("GET /control/pprof/{name}", profiles())
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Request-Id", uuid.Must(uuid.NewV7()).String())

@@ -89,6 +89,8 @@ func (e *Engine) acted(r *Receipt) {
 	if len(r.Started)+len(r.Resumed) > 0 {
 		kick(e.wakeKick)
 	}
+	e.logRuns("run started", r.Started...)
+	e.logRuns("run resumed", r.Resumed...)
 }
 
 // checkPayload validates against the schema of the event's type, outside the

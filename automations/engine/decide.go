@@ -68,7 +68,8 @@ func (e *Engine) ConfirmEmail(id automations.ID) (*automations.Email, error) {
 		left := email.UpdatedAt
 		e.taken(email, email.Recipients(), mail.Reply{Code: 250, Text: "taken, as a person has confirmed"})
 		email.SentAt = left
-		return e.tellRun(tx, email)
+		_, err := e.tellRun(tx, email)
+		return err
 	})
 }
 

@@ -145,7 +145,11 @@ func (e *Engine) dropEmail(tx *storage.Tx, row *storage.EmailRow) error {
 	if row.Run != (automations.RunRef{}) {
 		row.Status = automations.EmailSuppressed
 	}
-	return errors.Join(tx.SaveEmail(row), e.tellRun(tx, row.Email))
+	if err := tx.SaveEmail(row); err != nil {
+		return err
+	}
+	_, err := e.tellRun(tx, row.Email)
+	return err
 }
 
 func (e *Engine) dropNotices(held *storage.Held) error {
@@ -194,7 +198,7 @@ func (e *Engine) catchUpRun(tx *storage.Tx, wake storage.Wake) error {
 		return err
 	}
 	for at := now(); ; {
-		if _, err := e.advanceRun(tx, defs, wake, at); err != nil {
+		if _, _, err := e.advanceRun(tx, defs, wake, at); err != nil {
 			return err
 		}
 		run, err := tx.Run(wake.Ref)

@@ -225,7 +225,10 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 // settle records what became of a mail, and tells its run. Addresses that
 // bounced get no more mail.
 func (e *Engine) settle(id automations.ID, content *automations.EmailContent, change func(*automations.Email), bounced ...string) error {
+	var settled *automations.Email
+	var run *automations.Run
 	err := e.db.Update(func(tx *storage.Tx) error {
+		settled, run = nil, nil
 		row, err := tx.Email(id)
 		if err != nil {
 			return err
@@ -248,29 +251,39 @@ func (e *Engine) settle(id automations.ID, content *automations.EmailContent, ch
 				return err
 			}
 		}
-		return e.tellRun(tx, row.Email)
+		settled = row.Email
+		run, err = e.tellRun(tx, row.Email)
+		return err
 	})
-	if err == nil {
-		kick(e.wakeKick)
+	if err != nil {
+		return err
 	}
-	return err
+	kick(e.wakeKick)
+	if settled != nil {
+		e.log.Debug("mail moved", "email", id, "run", settled.Run.RunID, "status", settled.Status, "attempt", settled.Attempts)
+	}
+	if run != nil {
+		e.logRuns("run moved", run)
+	}
+	return nil
 }
 
-// tellRun passes a mail's result on to the run that waits for it.
-func (e *Engine) tellRun(tx *storage.Tx, email *automations.Email) error {
+// tellRun passes a mail's result on to the run that waits for it, and returns
+// that run; nil when there is none.
+func (e *Engine) tellRun(tx *storage.Tx, email *automations.Email) (*automations.Run, error) {
 	row, err := tx.Run(email.Run)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil
+		return nil, nil
 	}
 	if err != nil || row.EmailID != email.ID {
-		return err
+		return nil, err
 	}
 	row.Mailed(email, now())
 	flow, err := e.flowOf(tx, row)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return saveRun(tx, row, flow)
+	return row.Run, saveRun(tx, row, flow)
 }
 
 // recoverSending sorts out the mail that a process which is gone had in hand,
@@ -296,7 +309,10 @@ func (e *Engine) recoverSending(known map[sending]mail.Stage) error {
 			default:
 				e.result(row.Email, nil, mail.Reply{}, &mail.SendError{Class: mail.Unknown, Text: "the program ended while the mail was being sent: the mail server may have taken it"})
 			}
-			if err := errors.Join(tx.SaveEmail(row), e.tellRun(tx, row.Email)); err != nil {
+			if err := tx.SaveEmail(row); err != nil {
+				return err
+			}
+			if _, err := e.tellRun(tx, row.Email); err != nil {
 				return err
 			}
 		}

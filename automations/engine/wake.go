@@ -55,8 +55,9 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 		return 0, next, err
 	}
 	var mailed, erasing bool
+	var moved []*automations.Run
 	err = e.db.Update(func(tx *storage.Tx) error {
-		mailed, erasing = false, false
+		mailed, erasing, moved = false, false, nil
 		at := e.clock.today()
 		due, _ = tx.DueRuns(at, wakeBatch)
 		defs, err := e.definitionsOf(tx)
@@ -64,15 +65,21 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 			return err
 		}
 		for _, wake := range due {
-			fx, err := e.advanceRun(tx, defs, wake, at)
+			run, fx, err := e.advanceRun(tx, defs, wake, at)
 			if err != nil {
 				return fmt.Errorf("run %s: %w", wake.Ref.RunID, err)
+			}
+			if run != nil {
+				moved = append(moved, run)
 			}
 			mailed = mailed || fx.Email != nil
 			erasing = erasing || fx.ContactDeleted
 		}
 		return nil
 	})
+	if err == nil {
+		e.logRuns("run moved", moved...)
+	}
 	if mailed {
 		kick(e.outboxKick)
 	}
@@ -82,30 +89,33 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 	return len(due), next, err
 }
 
-// advanceRun moves one run on and does what that wants done. Whatever is wrong
-// with it, a damaged record or a panic, touches this run alone.
-func (e *Engine) advanceRun(tx *storage.Tx, defs *definitions, wake storage.Wake, at time.Time) (automations.Effects, error) {
+// advanceRun moves one run on, does what that wants done, and returns the run as
+// it is now, nil when it cannot be read. Whatever is wrong with it, a damaged
+// record or a panic, touches this run alone.
+func (e *Engine) advanceRun(tx *storage.Tx, defs *definitions, wake storage.Wake, at time.Time) (*automations.Run, automations.Effects, error) {
+	none := automations.Effects{}
 	row, err := tx.Run(wake.Ref)
 	if err != nil {
 		e.log.Error("a run that is due cannot be read; it is set aside", "run", wake.Ref.RunID, "error", err)
-		return automations.Effects{}, tx.DropWake(wake)
+		return nil, none, tx.DropWake(wake)
 	}
 	t := &turn{engine: e, tx: tx, defs: defs, row: row, now: at}
 	if err := t.load(); err != nil {
 		e.log.Error("a run cannot go on", "run", row.ID, "error", err)
 		row.Fail(row.CurrentStep, "what the run needs cannot be read; the server's log says more", at)
 		if t.flow == nil {
-			return automations.Effects{}, tx.SaveRun(row)
+			return row.Run, none, tx.SaveRun(row)
 		}
-		return automations.Effects{}, saveRun(tx, row, t.flow)
+		return row.Run, none, saveRun(tx, row, t.flow)
 	}
 	if !defs.exists[row.WorkflowID] {
-		return automations.Effects{}, abandon(tx, row, t.flow, at)
+		return row.Run, none, abandon(tx, row, t.flow, at)
 	}
 	if caught := t.attempt(); caught != nil {
-		return automations.Effects{}, e.poison(tx, t, caught)
+		run, err := e.poison(tx, t, caught)
+		return run, none, err
 	}
-	return t.effects, t.save()
+	return row.Run, t.effects, t.save()
 }
 
 // turn is one run being advanced.
@@ -213,17 +223,17 @@ func saveRun(tx *storage.Tx, row *storage.RunRow, flow *automations.Flow) error 
 // poison sets a run aside whose step panicked: for a while, and for good when
 // it keeps on. The run stays where it was before this turn, whose effects were
 // not kept.
-func (e *Engine) poison(tx *storage.Tx, t *turn, caught any) error {
+func (e *Engine) poison(tx *storage.Tx, t *turn, caught any) (*automations.Run, error) {
 	row, err := tx.Run(t.row.Ref()) // afresh: the turn left it half changed
 	if err != nil {
-		return err
+		return nil, err
 	}
 	row.Panics++
 	row.WakeAt, row.UpdatedAt = t.now.Add(time.Duration(row.Panics*row.Panics)*time.Second), t.now
 	if row.Panics >= maxPanics {
 		row.Fail(row.CurrentStep, fmt.Sprintf("step %q crashed %d times: %v", t.row.CurrentStep, maxPanics, caught), t.now)
 	}
-	return saveRun(tx, row, t.flow)
+	return row.Run, saveRun(tx, row, t.flow)
 }
 
 // CancelRun ends a run that is not over. An *automations.Error of KindConflict
