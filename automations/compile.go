@@ -123,7 +123,7 @@ func (c *compiler) connect() {
 			c.p.Add("connection_self_loop", path, "step %q is connected to itself", from.Key)
 		case to.Type == StepTrigger:
 			c.p.Add("connection_type_invalid", path+".to", "nothing may lead into the trigger")
-		case !slices.Contains(allEdges(), edge.Type):
+		case !slices.Contains(EdgeTypes(), edge.Type):
 			c.p.Add("connection_type_invalid", path+".type", "%q is not a connection type; use default, condition_met, condition_not_met, event_received or timeout", shorten(string(edge.Type), 40))
 		case isBranch(edge.Type) && from.Type != StepCondition && from.Type != StepWaitForEvent:
 			c.p.Add("connection_branch_from_non_condition", path+".type", "%s may leave a condition or a wait only, and %q is a %s", edge.Type, from.Key, from.Type)
@@ -137,8 +137,8 @@ func (c *compiler) connect() {
 	}
 }
 
-// allEdges are the connection types in the order they are drawn.
-func allEdges() []EdgeType {
+// EdgeTypes lists every EdgeType, in the order they are drawn.
+func EdgeTypes() []EdgeType {
 	return []EdgeType{EdgeMet, EdgeEventCame, EdgeDefault, EdgeNotMet, EdgeTimeout}
 }
 
@@ -153,7 +153,7 @@ func (c *compiler) order() {
 	var visit func(s *FlowStep)
 	visit = func(s *FlowStep) {
 		state[s.Key] = visiting
-		for _, edge := range slices.Backward(allEdges()) {
+		for _, edge := range slices.Backward(EdgeTypes()) {
 			next := c.flow.byKey[s.next[edge]]
 			switch {
 			case next == nil || state[next.Key] == done:

@@ -167,7 +167,7 @@ func FuzzCompile(f *testing.F) {
 			place[s.Key] = i
 		}
 		for i, s := range flow.Steps {
-			for _, edge := range allEdges() {
+			for _, edge := range EdgeTypes() {
 				if next := s.Next(edge); next != "" && place[next] <= i {
 					t.Fatalf("the edge from %q to %q leads back", s.Key, next)
 				}

@@ -109,8 +109,8 @@ func (d Definition) Remove(key string) (Definition, error) {
 	switch {
 	case at < 0:
 		return d, refuse("there is no step %q", key)
-	case d.Steps[at].Type == StepTrigger:
-		return d, refuse("the trigger cannot be removed; an automation begins with it")
+	case at == 0:
+		return d, refuse("the first step cannot be removed; an automation begins with it")
 	}
 	next := ""
 	for _, w := range d.Ways(d.Steps[at]) {

@@ -60,10 +60,12 @@ func randomEdit(rnd *rand.Rand, d Definition, n int) (name string, next Definiti
 		}
 	}()
 	step := d.Steps[rnd.IntN(len(d.Steps))]
-	way, to := allEdges()[rnd.IntN(len(allEdges()))], d.Steps[rnd.IntN(len(d.Steps))].Key
+	way, to := EdgeTypes()[rnd.IntN(len(EdgeTypes()))], d.Steps[rnd.IntN(len(d.Steps))].Key
 	if len(d.Connections) > 0 && rnd.IntN(2) == 0 { // one that is there, or where it leads
 		c := d.Connections[rnd.IntN(len(d.Connections))]
-		step, way, to = d.Steps[d.Index(c.From)], c.Type, c.To
+		if way, to = c.Type, c.To; d.Index(c.From) >= 0 {
+			step = d.Steps[d.Index(c.From)]
+		}
 		if rnd.IntN(2) == 0 {
 			way = EdgeTimeout
 		}
@@ -140,7 +142,7 @@ func TestEdits(t *testing.T) {
 		{"an end cuts nothing off", func() (Definition, error) { return chain.Insert("t", EdgeDefault, validStep("e", StepEnd)) },
 			"nothing would lead to c, m any more; remove it first"},
 		{"a branch goes with its step", func() (Definition, error) { return fork.Remove("w") }, "t a z t-default>a a-default>z"},
-		{"the trigger stays", func() (Definition, error) { return fork.Remove("t") }, "the trigger cannot be removed; an automation begins with it"},
+		{"the trigger stays", func() (Definition, error) { return fork.Remove("t") }, "the first step cannot be removed; an automation begins with it"},
 		{"one of two ways", func() (Definition, error) { return fork.Disconnect("a", EdgeDefault) },
 			"t w a b z t-default>w w-event_received>a w-timeout>b b-default>z"},
 		{"the only way", func() (Definition, error) { return fork.Disconnect("t", EdgeDefault) }, "nothing would lead to w, a, b, z any more; remove it first"},
@@ -160,5 +162,24 @@ func TestEdits(t *testing.T) {
 	}
 	if ways := chain.Connected().Ways(chain.Steps[1]); !slices.Equal(ways, []Way{{EdgeMet, "m"}, {EdgeNotMet, ""}}) {
 		t.Error(ways)
+	}
+}
+
+// Edits of what is no valid automation do not panic.
+func TestEditsOfBrokenDefinitions(t *testing.T) {
+	for seed := range uint64(300) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		var d Definition
+		for range 1 + rnd.IntN(5) {
+			d.Steps = append(d.Steps, validStep(fmt.Sprint("k", rnd.IntN(4)), stepTypes()[rnd.IntN(len(stepTypes()))]))
+		}
+		for range rnd.IntN(8) {
+			d.Connections = append(d.Connections, Connection{fmt.Sprint("k", rnd.IntN(5)), fmt.Sprint("k", rnd.IntN(5)), EdgeTypes()[rnd.IntN(5)]})
+		}
+		for n := range 40 {
+			if _, next, err := randomEdit(rnd, d, n); err == nil && len(next.Steps) > 0 {
+				d = next
+			}
+		}
 	}
 }

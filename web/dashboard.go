@@ -15,7 +15,7 @@ import (
 	"github.com/opensend/opensend/storage"
 )
 
-//go:embed pages/*.html static
+//go:embed pages static
 var files embed.FS
 
 // Config is what a dashboard needs.
@@ -70,7 +70,7 @@ func (d *Dashboard) parsePages() error {
 	d.pages = map[string]*template.Template{}
 	for _, path := range names {
 		name := strings.TrimSuffix(strings.TrimPrefix(path, "pages/"), ".html")
-		page, err := template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/parts.html", path)
+		page, err := template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/parts.html", "pages/parts/*.html", path)
 		if err != nil {
 			return err
 		}

@@ -14,22 +14,30 @@ import (
 
 // functions are the helpers of the pages.
 var functions = template.FuncMap{
-	"time":    timeTag,
-	"ago":     agoTag,
-	"json":    prettyJSON,
-	"none":    func(id automations.ID) bool { return id == automations.ID{} },
-	"number":  number[int64],
-	"count":   number[int],
-	"plural":  plural[int],
-	"bytes":   byteSize,
-	"words":   func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
-	"percent": func(f float64) string { return strconv.FormatFloat(f*100, 'f', 1, 64) + " %" },
-	"span":    duration,
-	"dict":    dict,
-	"join":    func(list []string) string { return strings.Join(list, ", ") },
-	"within":  within,
-	"last":    func(all []automations.WebhookAttempt) []automations.WebhookAttempt { return all[max(len(all)-1, 0):] },
+	"time":     timeTag,
+	"ago":      agoTag,
+	"json":     prettyJSON,
+	"none":     func(id automations.ID) bool { return id == automations.ID{} },
+	"number":   number[int64],
+	"count":    number[int],
+	"plural":   plural[int],
+	"bytes":    byteSize,
+	"words":    func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
+	"percent":  func(f float64) string { return strconv.FormatFloat(f*100, 'f', 1, 64) + " %" },
+	"span":     duration,
+	"dict":     dict,
+	"join":     func(list []string) string { return strings.Join(list, ", ") },
+	"within":   within,
+	"last":     func(all []automations.WebhookAttempt) []automations.WebhookAttempt { return all[max(len(all)-1, 0):] },
+	"plural64": plural[int64],
+	"add":      func(a, b int) int { return a + b },
+	"seconds":  secondsWords,
+	"width":    badgeWidth,
+	"half":     func(a, b int) int { return (a + b) / 2 },
 }
+
+// badgeWidth is how wide a number is drawn, in pixels.
+func badgeWidth(n int) int { return 7 * len(number(n)) }
 
 // timeTag is a moment in UTC; app.js shows it in the reader's own zone.
 func timeTag(t time.Time) template.HTML {

@@ -1,9 +1,6 @@
 package web
 
 import (
-	"encoding/json"
-	"errors"
-
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
 )
@@ -53,52 +50,4 @@ func workflowName(tx *storage.Tx, id automations.ID) string {
 		return ""
 	}
 	return w.Name
-}
-
-type runPage struct {
-	*automations.Run
-	Automation string
-	Contact    *automations.Contact // nil when it was deleted
-	Timeline   []runStep
-}
-
-type runStep struct {
-	Key   string
-	Type  automations.StepType
-	State automations.StepState
-	Email *automations.ID
-}
-
-func (v *visit) run() (any, error) {
-	var page runPage
-	err := v.read(func(tx *storage.Tx) error {
-		row, err := tx.Run(automations.RunRef{WorkflowID: v.pathID("workflow"), RunID: v.pathID("run")})
-		if err != nil {
-			return err
-		}
-		revision, err := tx.Revision(row.WorkflowID, row.Revision)
-		if err != nil {
-			return err
-		}
-		page = runPage{Run: row.Run, Automation: workflowName(tx, row.WorkflowID)}
-		if page.Contact, err = tx.Contact(row.ContactID); err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return err
-		}
-		for _, step := range revision.Definition.Steps {
-			page.Timeline = append(page.Timeline, newRunStep(step, row.StateOf(step.Key)))
-		}
-		return nil
-	})
-	return page, err
-}
-
-func newRunStep(step automations.Step, state automations.StepState) runStep {
-	shown := runStep{Key: step.Key, Type: step.Type, State: state}
-	var output struct {
-		EmailID *automations.ID `json:"email_id"`
-	}
-	if json.Unmarshal(state.Output, &output) == nil {
-		shown.Email = output.EmailID
-	}
-	return shown
 }

@@ -152,7 +152,7 @@ func TestPages(t *testing.T) {
 		"/dashboard":                             "in the last 24 hours",
 		"/dashboard/events":                      "started",
 		"/dashboard/events/" + delivery.String(): "What it did",
-		"/dashboard/runs/" + workflow.String() + "/" + run.String(): "send_email",
+		"/dashboard/runs/" + workflow.String() + "/" + run.String(): "send email",
 		"/dashboard/mail":                   "captured",
 		"/dashboard/mail/" + email.String(): "?tab=text",
 	} {

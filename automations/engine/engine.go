@@ -130,6 +130,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// From is the sender of mail that names none; empty when there is none.
+func (e *Engine) From() string { return e.cfg.From }
+
 // Captures reports whether mail is kept instead of sent.
 func (e *Engine) Captures() bool { return e.cfg.Sender == nil }
 

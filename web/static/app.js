@@ -56,6 +56,20 @@
     if (question && !confirm(question)) event.preventDefault()
   })
 
+  // A choice that changes what the builder asks for.
+  document.addEventListener('change', (event) => {
+    const form = event.target.form
+    if (form && 'again' in event.target.dataset && form.hasAttribute('hx-post')) form.requestSubmit(form.querySelector('[value="apply"]'))
+  })
+
+  // What is not published is in the page alone.
+  addEventListener('beforeunload', (event) => {
+    if (document.querySelector('form[data-unsaved]') && !leaving) event.preventDefault()
+  })
+  let leaving = false
+  document.addEventListener('click', (event) => { leaving = !!(event.target.closest && event.target.closest('form[data-unsaved] a[href]')) })
+  document.addEventListener('htmx:beforeOnLoad', (event) => { if (event.detail.xhr.getResponseHeader('HX-Redirect')) leaving = true })
+
   document.addEventListener('htmx:afterSwap', (event) => prepare(event.target.parentElement || document))
 
   const wide = matchMedia('(min-width: 860px)')
