@@ -10,6 +10,10 @@
 // of the API are the rules of the dashboard, and its refusals are shown in its
 // own words. One handler of a page is one entry of the table in routes.go.
 //
+// An automation that is being built is a draft in the page: each button of the
+// builder sends it along and gets it back changed, drawn, and with what is wrong
+// with it. Only publishing writes.
+//
 // # Promise
 //
 // Nothing below /dashboard answers before somebody has set a password with the
@@ -20,5 +24,9 @@
 // # Limits
 //
 // A session ends after 7 days without use and after 30 days in any case. Ten
-// wrong passwords from one address, or for one name, make the next wait.
+// wrong passwords from one address, or for one name, make the next wait. A page
+// of runs looks at 5,000 of them, of 100 automations at most, and says when
+// there are more; one press cancels or retries 500 at most. The numbers on an
+// automation's steps are of its newest 2,000 runs. The builder takes back 20
+// changes.
 package web
