@@ -24,6 +24,7 @@ import (
 // dashboard.
 type appliance struct {
 	cfg    Config
+	from   origins
 	log    *slog.Logger
 	db     *storage.DB
 	engine *engine.Engine
@@ -31,9 +32,9 @@ type appliance struct {
 	web    *web.Dashboard
 }
 
-// newAppliance opens the data file and puts the parts together. Nothing moves
-// until run.
-func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
+// newAppliance opens the data file and puts the parts together. from says where
+// the configuration comes from. Nothing moves until run.
+func newAppliance(cfg Config, from origins, log *slog.Logger) (*appliance, error) {
 	db, err := storage.OpenWith(cfg.Data, storage.Options{MaxSize: int64(cfg.Storage.MaxSize), Program: version})
 	if err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func newAppliance(cfg Config, log *slog.Logger) (*appliance, error) {
 	if m := db.Migrated(); m != nil {
 		log.Info("the data file was brought to a newer layout", "from", m.From, "to", m.To, "copy", m.Copy)
 	}
-	ap := &appliance{cfg: cfg, log: log, db: db}
+	ap := &appliance{cfg: cfg, from: from, log: log, db: db}
 	if err := errors.Join(db.Claim(time.Now().UTC().Truncate(time.Millisecond)), ap.build()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -64,7 +65,7 @@ func (ap *appliance) build() (err error) {
 	}); err != nil {
 		return err
 	}
-	ap.web, err = web.New(web.Config{DB: ap.db, Engine: ap.engine, API: ap.api.Control(), BaseURL: ap.cfg.BaseURL, Version: version, Log: ap.log})
+	ap.web, err = web.New(ap.dashboardConfig())
 	return err
 }
 

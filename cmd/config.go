@@ -59,12 +59,13 @@ type RetentionConfig struct {
 	FailedMail Age `mapstructure:"failed_mail"`
 	Webhooks   Age `mapstructure:"webhooks"`
 	Revisions  Age `mapstructure:"revisions"`
+	Changes    Age `mapstructure:"changes"`
 }
 
 func (r RetentionConfig) storage() storage.Retention {
 	return storage.Retention{
 		Events: time.Duration(r.Events), Runs: time.Duration(r.Runs), Mail: time.Duration(r.Mail),
-		FailedMail: time.Duration(r.FailedMail), Webhooks: time.Duration(r.Webhooks), Revisions: time.Duration(r.Revisions),
+		FailedMail: time.Duration(r.FailedMail), Webhooks: time.Duration(r.Webhooks), Revisions: time.Duration(r.Revisions), Changes: time.Duration(r.Changes),
 	}
 }
 
@@ -159,7 +160,7 @@ func defaultConfig() Config {
 		SMTP:      SMTPConfig{Port: 587, TLS: string(mail.StartTLS), Timeout: 30 * time.Second},
 		Log:       LogConfig{Level: "info", Format: "auto"},
 		Backup:    BackupConfig{Every: 24 * time.Hour, Keep: 7},
-		Retention: RetentionConfig{Events: 90 * ageDay, Runs: 90 * ageDay, Mail: 30 * ageDay, FailedMail: 90 * ageDay, Webhooks: 30 * ageDay, Revisions: 365 * ageDay},
+		Retention: RetentionConfig{Events: 90 * ageDay, Runs: 90 * ageDay, Mail: 30 * ageDay, FailedMail: 90 * ageDay, Webhooks: 30 * ageDay, Revisions: 365 * ageDay, Changes: 365 * ageDay},
 	}
 }
 

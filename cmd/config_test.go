@@ -76,7 +76,7 @@ func TestConfig(t *testing.T) {
 		t.Errorf("%+v %v", cfg, err)
 	}
 	kept, err := loadText(t, "retention: {events: 800d, runs: 12h, mail: 0, failed_mail: forever}", "")
-	if want := (RetentionConfig{Events: 800 * ageDay, Runs: Age(12 * time.Hour), Webhooks: 30 * ageDay, Revisions: 365 * ageDay}); err != nil || kept.Retention != want {
+	if want := (RetentionConfig{Events: 800 * ageDay, Runs: Age(12 * time.Hour), Webhooks: 30 * ageDay, Revisions: 365 * ageDay, Changes: 365 * ageDay}); err != nil || kept.Retention != want {
 		t.Errorf("%+v %v", kept.Retention, err)
 	}
 	for text, want := range map[string]Size{"20GB": 20e9, "512 MiB": 512 << 20, "0": 0, "50000000": 50e6} {

@@ -74,7 +74,7 @@ func (a *app) demo(ctx context.Context, once bool) (err error) {
 	}
 	cfg := defaultConfig()
 	cfg.BaseURL, cfg.Data, cfg.Mail.From = "http://"+ln.Addr().String(), filepath.Join(dir, "demo.db"), "Demo <hello@example.com>"
-	ap, err := newAppliance(cfg, slog.New(slog.DiscardHandler))
+	ap, err := newAppliance(cfg, origins{"base_url": "the demo", "data": "the demo", "mail.from": "the demo"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}

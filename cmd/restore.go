@@ -170,7 +170,7 @@ func openHeld(cfg Config) (*client, error) {
 	if err := mustExist(cfg); err != nil {
 		return nil, err
 	}
-	ap, err := newAppliance(cfg, slog.New(slog.DiscardHandler))
+	ap, err := newAppliance(cfg, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -181,11 +181,17 @@ func noCommand(cmd *cobra.Command, word string) error {
 
 // config loads the configuration; what is wrong with it is a usage error.
 func (a *app) config() (Config, error) {
-	cfg, err := loadConfig(a.configPath, a.getenv)
+	cfg, _, err := a.configFrom()
+	return cfg, err
+}
+
+// configFrom is config that also tells where the values come from.
+func (a *app) configFrom() (Config, origins, error) {
+	cfg, from, err := loadOrigins(a.configPath, a.getenv)
 	if err != nil {
-		return cfg, configError(err)
+		return cfg, from, configError(err)
 	}
-	return cfg, nil
+	return cfg, from, nil
 }
 
 func configError(err error) error {

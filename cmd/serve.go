@@ -25,7 +25,7 @@ once.`,
 		Example: "  opensend serve\n  OPENSEND_BASE_URL=https://mail.example.com opensend serve --config /etc/opensend/config.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := a.config()
+			cfg, from, err := a.configFrom()
 			if err != nil {
 				return err
 			}
@@ -33,7 +33,7 @@ once.`,
 			defer stop()
 			context.AfterFunc(ctx, stop) // from now on a signal kills
 			relaxCollector(a.getenv)
-			return a.serve(ctx, cfg)
+			return a.serve(ctx, cfg, from)
 		},
 	}
 }
@@ -68,13 +68,13 @@ func (ap *appliance) dashboard() (string, error) {
 	return invitation + "\n             (set your password there; the link is good once, for a day)", nil
 }
 
-func (a *app) serve(ctx context.Context, cfg Config) error {
+func (a *app) serve(ctx context.Context, cfg Config, from origins) error {
 	log := newLog(cfg.Log, a.stderr)
 	ln, listenErr := listen(cfg.Listen)
 	if _, err := os.Stat(cfg.Data); err != nil && listenErr != nil {
 		return listenErr // and leave no new data file behind
 	}
-	ap, err := newAppliance(cfg, log) // who holds the file matters more than who holds the port
+	ap, err := newAppliance(cfg, from, log) // who holds the file matters more than who holds the port
 	if err != nil {
 		return closing(ln, err)
 	}

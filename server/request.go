@@ -20,8 +20,9 @@ type request struct {
 	id     string // X-Request-Id of the answer
 	now    time.Time
 	body   []byte
-	test   bool // the key is a test key
-	resend bool // the caller reads Resend's words where they differ; see words.go
+	key    *automations.APIKey // nil for trusted callers, and where none is needed
+	test   bool                // the key is a test key
+	resend bool                // the caller reads Resend's words where they differ; see words.go
 }
 
 // readBody reads the body, if any. If it says what it is it must be of the media

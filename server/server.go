@@ -181,6 +181,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if a.status == http.StatusInternalServerError {
 			e.server.log.Error("request failed", "method", r.Method, "route", e.route.path, "request_id", req.id, "error", err)
 		}
+	} else if e.route.audited() {
+		e.note(req, a.status)
 	}
 	e.respond(w, a, began)
 }
@@ -200,7 +202,7 @@ func (e *endpoint) answer(w http.ResponseWriter, req *request) (answer, error) {
 	} else {
 		key, err := e.server.authorize(req, e.route.access)
 		if err == nil && key != nil {
-			req.test = key.Test
+			req.key, req.test = key, key.Test
 			err = e.server.limits.admit(w.Header(), key.ID, time.Now())
 		}
 		if err != nil {

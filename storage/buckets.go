@@ -44,6 +44,7 @@ const (
 	sessionsBucket
 	invitationsBucket
 	talliesBucket
+	auditBucket
 	bucketCount
 )
 
@@ -52,7 +53,7 @@ var bucketNames = [bucketCount]string{
 	"workflows", "revisions", "deliveries", "runs", "run_counts", "wakes", "waits", "arrivals", "emails",
 	"email_contents", "outbox", "sending", "mail_counts", "templates", "template_aliases", "suppressions", "suppression_hashes", "api_keys", "api_key_hashes",
 	"webhooks", "webhook_deliveries", "webhook_due", "dedup", "idempotency", "erasures",
-	"users", "user_names", "sessions", "invitations", "tallies",
+	"users", "user_names", "sessions", "invitations", "tallies", "audit",
 }
 
 func (b bucket) String() string { return bucketNames[b] }
@@ -61,7 +62,7 @@ func (b bucket) String() string { return bucketNames[b] }
 // filled to the brim instead of being split in half.
 func (b bucket) appended() bool {
 	switch b {
-	case deliveriesBucket, runsBucket, wakesBucket, emailsBucket, emailContentsBucket, outboxBucket, revisionsBucket, webhookDeliveriesBucket, webhookDueBucket:
+	case deliveriesBucket, runsBucket, wakesBucket, emailsBucket, emailContentsBucket, outboxBucket, revisionsBucket, webhookDeliveriesBucket, webhookDueBucket, auditBucket:
 		return true
 	}
 	return false

@@ -54,6 +54,7 @@ var checks = [bucketCount]check{
 	sessionsBucket:            {row: (*checker).sessionRow},
 	invitationsBucket:         {row: (*checker).invitationRow},
 	talliesBucket:             {row: (*checker).numberRow},
+	auditBucket:               {record: plain((*Tx).Change)},
 }
 
 // bodyNames is for an index whose body is the id of its record.

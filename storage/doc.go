@@ -65,6 +65,7 @@
 //	sessions          sha256(secret)                 Session
 //	invitations       sha256(secret)                 Invitation
 //	tallies           time workflow kind             number of things in half an hour, 8 bytes
+//	audit             change                         Change: who changed what
 //
 // Records are the nouns in package automations: contacts, deliveries and runs as
 // their fields one after the other (see codec.go), so that an event writes

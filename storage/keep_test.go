@@ -87,6 +87,7 @@ func seed(t testing.TB, db *DB) *seeded {
 			tx.SaveWebhook(&automations.Webhook{ID: s.hook}),
 			tx.putRecord(erasuresBucket, idKey(newID()), Erasure{}),
 			tx.CreateUser(user),
+			tx.AddChange(&automations.Change{ID: newID(), At: now, By: "command"}),
 			tx.SaveSession("session", &automations.Session{UserID: user.ID, CreatedAt: now, SeenAt: now}),
 			tx.Invite("invitation", &automations.Invitation{UserID: user.ID, CreatedAt: now}),
 		}

@@ -18,6 +18,7 @@ type Retention struct {
 	FailedMail time.Duration // the same for mail that nobody got
 	Webhooks   time.Duration // since a notice to a webhook was made, when it is settled
 	Revisions  time.Duration // since a revision was made, when it is neither in force nor that of a run
+	Changes    time.Duration // of the log of changes, since they were made
 }
 
 // mailCountLife is how long the mails of a day count: until their month is
@@ -50,6 +51,7 @@ var sweepStages = [...]struct {
 	{webhookDeliveriesBucket, (*sweeping).webhookDelivery},
 	{mailCountsBucket, (*sweeping).mailCount},
 	{talliesBucket, (*sweeping).tally},
+	{auditBucket, (*sweeping).change},
 }
 
 // sweeping is a Sweep within one transaction.

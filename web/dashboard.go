@@ -29,9 +29,26 @@ type Config struct {
 	BaseURL string
 	// Version is what the program calls itself.
 	Version string
+	// Doctor looks at what the server needs around it; nil leaves the page out.
+	// It may take a minute.
+	Doctor func() []Finding
+	// Settings is the configuration in force, secrets hidden; nil leaves the page
+	// out.
+	Settings []Setting
 	// Log gets what failed inside; nil discards it.
 	Log *slog.Logger
 }
+
+// Finding is one line of the doctor.
+type Finding struct {
+	Check   string
+	Verdict string // ok, warn or fail
+	Text    string
+	Do      string // what helps; may be empty
+}
+
+// Setting is one key of the configuration.
+type Setting struct{ Key, Value, Origin string }
 
 // Dashboard answers the pages below /dashboard and /unsubscribe.
 type Dashboard struct {

@@ -2,9 +2,12 @@ package web
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -90,6 +93,14 @@ func (v *visit) removeUser() (any, error) {
 	return refused{page, err}, nil
 }
 
+// change is what the visit does, for the log of changes: only for what does not
+// go through the API, which notes it.
+func (v *visit) change() *automations.Change {
+	return &automations.Change{
+		ID: uuid.Must(uuid.NewV7()), At: v.now, By: "user " + v.user.Name, Method: v.Method, Route: v.URL.Path, Path: v.URL.Path, Status: http.StatusOK,
+	}
+}
+
 // changePassword sets the user's own password, ends all sessions and begins a
 // new one here.
 func (v *visit) changePassword() (any, error) {
@@ -115,10 +126,7 @@ func (v *visit) changePassword() (any, error) {
 			return err
 		}
 		u.Password = hash
-		if err := tx.UpdateUser(u); err != nil {
-			return err
-		}
-		return tx.EndSessions(u.ID)
+		return errors.Join(tx.UpdateUser(u), tx.EndSessions(u.ID), tx.AddChange(v.change()))
 	})
 	if err != nil {
 		return nil, err

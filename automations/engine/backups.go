@@ -1,14 +1,18 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
 
+	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
 )
 
@@ -99,6 +103,53 @@ func (e *Engine) writeBackup() (storage.Backup, error) {
 		return b, err
 	}
 	return b, e.dropOldBackups()
+}
+
+// BackUp makes a backup now, in the folder of the plan. It is an
+// *automations.Error of KindConflict where there is none.
+func (e *Engine) BackUp() (storage.Backup, error) {
+	if e.cfg.Backup.Dir == "" {
+		return storage.Backup{}, automations.Errorf(automations.KindConflict, "no_backup_folder", "there is no folder for backups; set backup.dir in config.yaml and start the server again, or download a copy")
+	}
+	return e.writeBackup()
+}
+
+// BackupFile is a backup in the folder of the plan.
+type BackupFile struct {
+	Name  string
+	Bytes int64
+	At    time.Time
+}
+
+// Backups lists the backups in the folder of the plan, the newest first, and
+// names the folder; it is empty when there is none.
+func (e *Engine) Backups() (dir string, files []BackupFile, err error) {
+	dir = e.cfg.Backup.Dir
+	if dir == "" {
+		return "", nil, nil
+	}
+	found, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dir, nil, nil // none was made yet
+	}
+	for _, entry := range found {
+		if !entry.Type().IsRegular() || !backupName.MatchString(entry.Name()) {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil { // deleted meanwhile
+			continue
+		}
+		files = append(files, BackupFile{entry.Name(), info.Size(), info.ModTime().UTC()})
+	}
+	slices.SortFunc(files, func(a, b BackupFile) int { return cmp.Compare(b.Name, a.Name) })
+	return dir, files, err
+}
+
+// BackupPath is the path of a backup in the folder of the plan, which may be
+// gone; false when the name is not one that a backup can have.
+func (e *Engine) BackupPath(name string) (path string, ok bool) {
+	return filepath.Join(e.cfg.Backup.Dir, name), e.cfg.Backup.Dir != "" && backupName.MatchString(name)
 }
 
 // dropOldBackups keeps the newest ones. Their names tell their order.
