@@ -22,7 +22,3 @@ func (db *DB) Usage() (u Usage, err error) {
 	})
 	return u, err
 }
-
-// Room is how many bytes this user may still write to the disk that has the
-// file; known is false where the system does not say.
-func (db *DB) Room() (bytes int64, known bool) { return diskRoom(db.path) }

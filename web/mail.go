@@ -149,6 +149,7 @@ type emailPage struct {
 	Help       string // what the status means, where that needs saying
 	Automation string
 	Contact    *automations.Contact
+	Template   *automations.Template
 	Why        []suppressedWhy
 }
 
@@ -191,6 +192,9 @@ func readEmail(tx *storage.Tx, id automations.ID) (*emailPage, error) {
 	}
 	page := &emailPage{Email: row.Email, Automation: workflowName(tx, row.Run.WorkflowID)}
 	if page.Contact, err = tx.Contact(row.ContactID); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return nil, err
+	}
+	if page.Template, err = tx.Template(row.TemplateID); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return nil, err
 	}
 	if err := page.readWhy(tx); err != nil {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"os"
 	"slices"
 	"strings"
 
@@ -12,23 +11,20 @@ import (
 
 // storagePage is what the data file takes up.
 type storagePage struct {
-	Path      string
-	Bytes     int64
-	Usage     storage.Usage
-	Free      int64 // on the disk
-	KnowsFree bool
-	Measured  *storage.Breakdown // nil until somebody asks: it reads the whole file
+	Path     string
+	Room     storage.Room
+	Usage    storage.Usage
+	Measured *storage.Breakdown // nil until somebody asks: it reads the whole file
 }
 
 // storage shows what takes up room, bucket by bucket when that is asked for.
 func (v *visit) storage() (any, error) {
 	db := v.d.cfg.DB
 	page := storagePage{Path: db.Path()}
-	if info, err := os.Stat(page.Path); err == nil {
-		page.Bytes = info.Size()
-	}
-	page.Free, page.KnowsFree = db.Room()
 	var err error
+	if page.Room, err = db.Room(); err != nil {
+		return nil, err
+	}
 	if page.Usage, err = db.Usage(); err != nil || v.FormValue("measure") == "" {
 		return page, err
 	}

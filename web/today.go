@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
-	"os"
 	"strings"
 	"time"
 
@@ -17,18 +16,17 @@ const slots = 48
 
 // todayPage is what happened in the last 24 hours, and what needs a person.
 type todayPage struct {
-	Verdict   string
-	Calm      bool // nothing needs a person
-	Counts    map[string]int64
-	InFlight  inFlight
-	Overdue   time.Time // the oldest wake that should have been; zero when none
-	Chart     template.HTML
-	Beats     []beat
-	Recent    []*automations.Delivery
-	FileBytes int64
-	Free      *uint64 // bytes on the disk; nil where the system does not say
-	Backup    storage.Backup
-	Empty     bool // nothing has happened yet
+	Verdict  string
+	Calm     bool // nothing needs a person
+	Counts   map[string]int64
+	InFlight inFlight
+	Overdue  time.Time // the oldest wake that should have been; zero when none
+	Chart    template.HTML
+	Beats    []beat
+	Recent   []*automations.Delivery
+	Room     storage.Room
+	Backup   storage.Backup
+	Empty    bool // nothing has happened yet
 }
 
 // inFlight is how many runs are not over.
@@ -72,8 +70,8 @@ func (v *visit) today() (any, error) {
 	}
 	page.Chart = stackedBars("Events of the last 24 hours", []series{{"did something", "well"}, {"deduplicated", "soft"}, {"unmatched", "warn"}}, day.events())
 	page.Empty = len(page.Recent) == 0
-	if info, err := os.Stat(v.d.cfg.DB.Path()); err == nil {
-		page.FileBytes = info.Size()
+	if page.Room, err = v.d.cfg.DB.Room(); err != nil {
+		return nil, err
 	}
 	page.judge()
 	return page, nil
