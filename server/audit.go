@@ -21,7 +21,7 @@ const commandActor = "command"
 // logs of its own.
 func (rt route) audited() bool {
 	switch {
-	case rt.method == http.MethodGet, rt.access == accessEvents, rt.access == accessSending, rt.access == accessNone:
+	case rt.method == http.MethodGet, rt.access == accessEvents, rt.access == accessSending, rt.access == accessProvider, rt.access == accessNone:
 		return false
 	case rt.path == "/templates/{id}/preview":
 		return false
