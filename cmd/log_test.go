@@ -90,7 +90,7 @@ func TestLogOfAFlow(t *testing.T) {
 	}
 	cfg.Data, cfg.SMTP.Username, cfg.SMTP.Password = filepath.Join(t.TempDir(), "x.db"), "mailer", password
 	log := &lines{}
-	ap, err := newAppliance(cfg, newLog(cfg.Log, log))
+	ap, err := newAppliance(cfg, nil, newLog(cfg.Log, log))
 	if err != nil {
 		t.Fatal(err)
 	}
