@@ -39,7 +39,7 @@ func commandReference() string {
 		if cmd.Hidden || cmd.Name() == "help" {
 			return
 		}
-		if cmd.Runnable() && !cmd.HasSubCommands() {
+		if cmd.Runnable() && (!cmd.HasSubCommands() || cmd.Flags().Lookup("json") != nil) {
 			describeCommand(&out, cmd)
 		}
 		for _, sub := range cmd.Commands() {

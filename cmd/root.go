@@ -94,7 +94,7 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServe(a), newDemo(a), newInit(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newMail(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
-		newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newConfig(a), newVersion(a), newMan(a),
+		newExport(a), newImport(a), newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newConfig(a), newVersion(a), newMan(a),
 	)
 	root.InitDefaultCompletionCmd()
 	completionExamples(root)

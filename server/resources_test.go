@@ -89,6 +89,9 @@ func TestTemplates(t *testing.T) {
 		r.do(http.MethodPost, "/templates", `{"name":"T","html":"x","subject":"a\nb"}`).want(422)
 		r.do(http.MethodPost, "/templates/t/publish", "").want(200).has("status", "published").has("has_unpublished_versions", false)
 		r.do(http.MethodPatch, "/templates/t", `{"html":"new"}`).want(200).has("has_unpublished_versions", true).has("status", "published")
+		r.do(http.MethodGet, "/templates/t?version=published", "").want(200).has("html", "<p>{{{b|x}}} {{contact.email}} {{{FIRST_NAME}}}</p>")
+		r.do(http.MethodGet, "/templates/t?version=draft", "").want(200).has("html", "new")
+		r.do(http.MethodGet, "/templates/t?version=sent", "").want(422)
 		r.do(http.MethodPatch, "/templates/t", `{"name":"","html":"","text":"plain","subject":null,"reply_to":null,"alias":null,"variables":null}`).want(200).
 			has("name", "T").has("html", "new").has("text", "plain").has("subject", "{{a}}").has("reply_to.0", "r@example.com").has("alias", "t")
 		for _, nothing := range []string{`{}`, `{"name":"","html":""}`, `{"name":null,"html":null,"variables":null,"id":"x"}`} {

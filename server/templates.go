@@ -114,8 +114,25 @@ func templateByRef(tx *storage.Tx, ref string) (t *automations.Template, err err
 	return t, orNotFound(err, "template", ref)
 }
 
+// getTemplate answers with the draft, or with what is sent now.
 func (s *Server) getTemplate(r *request) (answer, error) {
-	return respondOne(r, func(tx *storage.Tx) (*automations.Template, error) { return templateByRef(tx, r.PathValue("id")) }, renderTemplate)
+	var p automations.Problems
+	version := r.URL.Query().Get("version")
+	oneOf(&p, "version", version, []string{versionDraft, versionPublished})
+	if err := p.Err(); err != nil {
+		return answer{}, err
+	}
+	return respondOne(r, func(tx *storage.Tx) (*automations.Template, error) {
+		t, err := templateByRef(tx, r.PathValue("id"))
+		if err != nil || version != versionPublished {
+			return t, err
+		}
+		if t.Published == nil {
+			return nil, automations.Errorf(automations.KindConflict, "template_not_published", "the template is not published; publish it, or get its draft")
+		}
+		t.Draft = *t.Published
+		return t, nil
+	}, renderTemplate)
 }
 
 // changeTemplate applies a change to a stored template.

@@ -1,0 +1,317 @@
+package cmd
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+)
+
+// remote is the API of another server, as OpenSend and Resend have it.
+type remote struct {
+	base, key string
+	http      *http.Client
+	members   map[string][]string // segments of a contact, where lists of contacts do not tell
+	topics    bool                // there are topics to choose
+}
+
+func newRemote(base, key string) *remote {
+	return &remote{base: base, key: key, http: &http.Client{Timeout: time.Minute}, members: map[string][]string{}}
+}
+
+const (
+	remoteTries  = 8                // of a request that the other side puts off
+	remoteAnswer = 64 << 20         // bytes of an answer
+	longestWait  = 10 * time.Minute // that the other side may ask for
+)
+
+// get makes one request, and waits as long as the other side says.
+func (s *remote) get(path string, out any) error {
+	for try := 1; ; try++ {
+		req, err := http.NewRequest(http.MethodGet, s.base+path, nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+s.key)
+		req.Header.Set("User-Agent", "opensend/"+version)
+		resp, err := s.http.Do(req)
+		if err != nil {
+			return fmt.Errorf("%s cannot be reached: %w", s.base, err)
+		}
+		raw, err := io.ReadAll(io.LimitReader(resp.Body, remoteAnswer))
+		resp.Body.Close()
+		switch {
+		case err != nil:
+			return fmt.Errorf("the answer of %s broke off: %w", s.base, err)
+		case (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable) && try < remoteTries:
+			time.Sleep(max(pause(resp.Header, "Retry-After"), time.Second))
+		case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed:
+			return errNotOffered
+		case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
+			return fmt.Errorf("%s does not let this key read %s: %s; use a key with full access", s.base, path, refusal(resp, raw))
+		case resp.StatusCode >= 400:
+			return fmt.Errorf("%s%s: %s", s.base, path, refusal(resp, raw))
+		default:
+			if resp.Header.Get("Ratelimit-Remaining") == "0" {
+				time.Sleep(pause(resp.Header, "Ratelimit-Reset"))
+			}
+			if err := json.Unmarshal(raw, out); err != nil {
+				return fmt.Errorf("%s%s answers with something else than JSON; check --url", s.base, path)
+			}
+			return nil
+		}
+	}
+}
+
+// pause is a number of seconds in a header.
+func pause(h http.Header, name string) time.Duration {
+	n, err := strconv.Atoi(h.Get(name))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return min(time.Duration(n)*time.Second, longestWait)
+}
+
+// list reads all rows of a list, the oldest first. A server that pages without
+// end is an error.
+func (s *remote) list(path string, tell func(n int)) (rows []row, err error) {
+	after := ""
+	for {
+		var p struct {
+			Data    []row  `json:"data"`
+			HasMore bool   `json:"has_more"`
+			Cursor  string `json:"next_cursor"`
+		}
+		query := url.Values{"limit": {strconv.Itoa(listPage)}}
+		if after != "" {
+			query.Set("after", after)
+		}
+		if err := s.get(path+"?"+query.Encode(), &p); err != nil {
+			return nil, err
+		}
+		rows = append(rows, p.Data...)
+		tell(len(rows))
+		if !p.HasMore || len(p.Data) == 0 && p.Cursor == "" {
+			slices.Reverse(rows)
+			return rows, nil
+		}
+		next := p.Cursor
+		if next == "" {
+			next = p.Data[len(p.Data)-1].text("id")
+		}
+		if next == "" || next == after {
+			return nil, fmt.Errorf("%s%s does not go on after %q", s.base, path, after)
+		}
+		after = next
+	}
+}
+
+func (s *remote) rows(k kind, tell func(n int)) (rows []row, err error) {
+	rows, err = s.list(k.path, tell)
+	path := k.path
+	if errors.Is(err, errNotOffered) && k.older != "" {
+		path = k.older
+		rows, err = s.list(path, tell)
+	}
+	switch {
+	case k.object == "contact":
+		return s.contacts(rows, err)
+	case err != nil:
+		return nil, err
+	case k.object == "topic":
+		s.topics = len(rows) > 0
+	case k.object == "segment":
+		for _, segment := range rows {
+			if err := s.memberships(path, segment.text("id"), tell); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rows, nil
+}
+
+// memberships notes who is in a segment.
+func (s *remote) memberships(path, id string, tell func(n int)) error {
+	members, err := s.list(path+"/"+url.PathEscape(id)+"/contacts", tell)
+	if errors.Is(err, errNotOffered) {
+		return nil
+	}
+	for _, c := range members {
+		s.members[c.text("id")] = append(s.members[c.text("id")], id)
+	}
+	return err
+}
+
+// contacts adds the memberships to the contacts of a list.
+func (s *remote) contacts(rows []row, err error) ([]row, error) {
+	for _, r := range rows {
+		if segments := s.members[r.text("id")]; r.null("segments") && len(segments) > 0 {
+			r["segments"], _ = json.Marshal(segments)
+		}
+	}
+	return rows, err
+}
+
+func (s *remote) complete(k kind, r row) (row, error) {
+	path := k.path + "/" + url.PathEscape(r.text("id"))
+	whole := row{}
+	if k.whole || k.object == "contact" && r["properties"] == nil {
+		if err := s.get(path, &whole); err != nil {
+			return nil, err
+		}
+	}
+	for name, value := range r {
+		if whole[name] == nil {
+			whole[name] = value
+		}
+	}
+	switch {
+	case k.object == "template" && r.text("status") == "published" && string(whole["has_unpublished_versions"]) == "true":
+		var published json.RawMessage // elsewhere it may be the draft again
+		err := s.get(path+"?version=published", &published)
+		whole["published"] = published
+		return whole, err
+	case k.object == "contact" && s.topics:
+		choices, err := s.list(path+"/topics", func(int) {})
+		if err != nil && !errors.Is(err, errNotOffered) {
+			return nil, err
+		}
+		whole["topics"], _ = json.Marshal(choices)
+	}
+	return whole, nil
+}
+
+// fileSource is what is in a file, by the name of the object.
+type fileSource map[string][]row
+
+func (s fileSource) rows(k kind, tell func(n int)) ([]row, error) {
+	tell(len(s[k.object]))
+	return s[k.object], nil
+}
+
+func (s fileSource) complete(_ kind, r row) (row, error) { return r, nil }
+
+// longestLine bounds one object of an export.
+const longestLine = 64 << 20
+
+// readLines reads what export has written. The oldest come last there, and are
+// brought in first.
+func readLines(in io.Reader) (supplier, error) {
+	src := fileSource{}
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, longestLine)
+	for n := 1; lines.Scan(); n++ {
+		var r row
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("line %d is not a JSON object", n)
+		}
+		if n == 1 {
+			var version int
+			json.Unmarshal(r["version"], &version)
+			switch {
+			case r.text("object") != "opensend_export":
+				return nil, errors.New("this is not an export of opensend: its first line does not say so")
+			case version > exportVersion:
+				return nil, fmt.Errorf("a newer opensend has written this, %s: use that one or a newer one", r.text("program"))
+			}
+			continue
+		}
+		object := r.text("object")
+		src[object] = append(src[object], r)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if len(src) == 0 {
+		return nil, errors.New("there is nothing in it")
+	}
+	for _, rows := range src {
+		slices.Reverse(rows)
+	}
+	return src, nil
+}
+
+// leftOut are columns of other programs that say nothing here.
+func leftOut(column string) bool {
+	return slices.Contains([]string{"id", "created_at", "updated_at", ""}, column)
+}
+
+// readCSV reads contacts, and a segment for them unless its name is empty.
+func readCSV(in io.Reader, segment string) (supplier, error) {
+	src := fileSource{}
+	table := csv.NewReader(in)
+	table.TrimLeadingSpace = true
+	head, err := table.Read()
+	if err != nil {
+		return nil, fmt.Errorf("the first line must name the columns: %w", err)
+	}
+	columns := make([]string, len(head))
+	for i, name := range head {
+		columns[i] = columnName(name)
+	}
+	if !slices.Contains(columns, "email") {
+		return nil, fmt.Errorf("no column is named email; the first line names %s", strings.Join(head, ", "))
+	}
+	const inside = "segment" // it has no id yet
+	if segment != "" {
+		src["segment"] = []row{{"id": jsonText(inside), "name": jsonText(segment)}}
+	}
+	for {
+		cells, err := table.Read()
+		if errors.Is(err, io.EOF) {
+			return src, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		r, err := csvContact(columns, cells)
+		if err != nil {
+			line, _ := table.FieldPos(0)
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		if segment != "" {
+			r["segments"] = json.RawMessage(`["` + inside + `"]`)
+		}
+		src["contact"] = append(src["contact"], r)
+	}
+}
+
+func columnName(name string) string {
+	name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
+	name = strings.NewReplacer(" ", "_", "-", "_").Replace(name)
+	return cmp.Or(map[string]string{"email_address": "email", "e_mail": "email", "firstname": "first_name", "lastname": "last_name"}[name], name)
+}
+
+func csvContact(columns, cells []string) (row, error) {
+	r, properties := row{}, map[string]json.RawMessage{}
+	for i, column := range columns {
+		cell := strings.TrimSpace(cells[i])
+		switch {
+		case cell == "" || leftOut(column):
+		case column == "unsubscribed":
+			value, err := strconv.ParseBool(strings.ToLower(cell))
+			if err != nil {
+				return nil, fmt.Errorf("unsubscribed must be true or false; it is %.40q", cell)
+			}
+			r[column] = json.RawMessage(strconv.FormatBool(value))
+		case column == "email" || column == "first_name" || column == "last_name":
+			r[column] = jsonText(cell)
+		default:
+			properties[column] = automations.PropertyValue(cell)
+		}
+	}
+	var err error
+	r["properties"], err = json.Marshal(properties)
+	return r, err
+}
