@@ -91,6 +91,13 @@ func TestConfig(t *testing.T) {
 	if cfg, err := loadText(t, "smtp: {host: x.example.com, username: u, password_file: "+secret+"}", ""); err != nil || cfg.SMTP.Password != "pass" {
 		t.Errorf("%+v %v", cfg, err)
 	}
+	if err := os.WriteFile(secret, []byte("sixteen letters!\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	providers, err := loadText(t, "mail:\n  inbound:\n    ses: {topics: ['arn:aws:sns:eu-west-1:123456789012:bounces']}\n    postmark: {secret_file: "+secret+"}\n    mailgun: {signing_key: 0123456789abcdef-x}\n", "")
+	if in := providers.inbound(); err != nil || len(in.SESTopics) != 1 || in.PostmarkSecret != "sixteen letters!" || in.MailgunSigningKey != "0123456789abcdef-x" {
+		t.Errorf("%+v %v", in, err)
+	}
 }
 
 func TestConfigErrors(t *testing.T) {
@@ -105,8 +112,12 @@ func TestConfigErrors(t *testing.T) {
 		"smtp:\n  timeout: 30":    "smtp.timeout must be a duration with its unit",
 		"smtp:\n  tls: ssl":       `smtp.tls must be one of starttls, tls, none; it is "ssl"`,
 		"smtp:\n  password: x":    "need smtp.host",
-		"smtp:\n  host: h\n  password: x\n  password_file: y": "both set",
-		"smtp:\n  host: h\n  password_file: nowhere":          "cannot be read",
+		"mail: {inbound: {ses: {topics: [bounces]}}}":                             "mail.inbound.ses.topics[0] must be the ARN of an SNS topic such as",
+		"mail: {inbound: {postmark: {secret: short}}}":                            "mail.inbound.postmark.secret must have at least 16 characters",
+		"mail: {inbound: {mailgun: {signing_key_file: nowhere}}}":                 "mail.inbound.mailgun.signing_key_file nowhere cannot be read",
+		"mail: {inbound: {mailgun: {signing_key: x, signing_key_file: nowhere}}}": "mail.inbound.mailgun.signing_key and mail.inbound.mailgun.signing_key_file are both set",
+		"smtp:\n  host: h\n  password: x\n  password_file: y":                     "both set",
+		"smtp:\n  host: h\n  password_file: nowhere":                              "cannot be read",
 		"data: a\ndata: b":                       "already defined|stands twice",
 		"a: 1\n---\nb: 2":                        "more than one YAML document",
 		"data: \"":                               "not valid YAML",

@@ -107,6 +107,8 @@ func TestBounce(t *testing.T) {
 		r.report(arf(messageID, "")).want(200).has("data.0.outcome", "suppressed").has("data.0.address", "ada@example.org").has("data.0.status", nil)
 		r.do(http.MethodGet, "/emails/"+id, "").has("last_event", "complained")
 		r.do(http.MethodGet, "/suppressions/ada@example.org", "").want(200).has("origin", "complaint").has("source_id", id)
+		r.do(http.MethodPost, "/contacts/ada@example.org/erase", "").want(200)
+		r.do(http.MethodGet, "/emails/"+id, "").want(200).has("to.0", nil).has("reports.0", nil)
 	})
 }
 
