@@ -30,6 +30,8 @@ type testServer struct {
 	users    []string // who signed in, and how
 	auth     []string // mechanisms offered
 	utf8     bool     // SMTPUTF8 is offered
+	dsn      bool     // so is DSN
+	ids      []string // of envelopes
 	sessions int
 }
 
@@ -44,7 +46,8 @@ type testSession struct{ server *testServer }
 
 func (s *testSession) Reset()        {}
 func (s *testSession) Logout() error { return nil }
-func (s *testSession) Mail(from string, _ *smtp.MailOptions) error {
+func (s *testSession) Mail(from string, options *smtp.MailOptions) error {
+	s.server.ids = append(s.server.ids, options.EnvelopeID)
 	if from == "refused@example.com" {
 		return &smtp.SMTPError{Code: 550, Message: "no such\r\nsender"}
 	}
@@ -110,6 +113,7 @@ func (s *testServer) serve(t *testing.T, policy TLSPolicy) *SMTP {
 	config, roots := certificate(t)
 	server := smtp.NewServer(s)
 	server.Domain, server.AllowInsecureAuth, server.EnableSMTPUTF8 = "test", policy == NoTLS, s.utf8
+	server.EnableDSN = s.dsn
 	if policy == StartTLS {
 		server.TLSConfig = config
 	}
@@ -368,6 +372,21 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	if n := server.sessions; n != 4 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// A server that has envelope ids gets one, unless it is too long for it; others
+// get mail all the same.
+func TestEnvelopeID(t *testing.T) {
+	for _, c := range []struct {
+		dsn      bool
+		id, want string
+	}{{true, "a+b@example.com", "a+b@example.com"}, {true, strings.Repeat("x", 101), ""}, {true, "", ""}, {false, "a@example.com", ""}} {
+		server := &testServer{dsn: c.dsn}
+		_, err := server.serve(t, NoTLS).Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n"), ID: c.id})
+		if err != nil || len(server.ids) != 1 || server.ids[0] != c.want {
+			t.Errorf("%+v: %q, %v", c, server.ids, err)
+		}
 	}
 }
 
