@@ -14,10 +14,11 @@ import (
 
 // bench is what the parts share.
 type bench struct {
-	binary string
-	dir    string
-	quick  bool
-	out    *tabwriter.Writer
+	binary  string
+	dir     string
+	quick   bool
+	out     *tabwriter.Writer
+	servers []*server // all that there were
 }
 
 // pick is the first for the whole measurement and the second for a quick one.
@@ -47,18 +48,46 @@ func main() {
 	dir := flag.String("dir", "", "where to put data files; a temporary folder when empty")
 	binary := flag.String("binary", "", "the program to measure; built when empty")
 	flag.Parse()
+	chosen, err := choose(*names, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
 	b := &bench{quick: *quick, binary: *binary, out: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)}
-	if err := b.measure(*dir, *names); err != nil {
+	if err := b.measure(*dir, chosen); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func (b *bench) measure(dir, names string) (err error) {
+// choose finds the parts with the names, all when there are none.
+func choose(names string, extra []string) (chosen []part, err error) {
+	if len(extra) > 0 {
+		return nil, fmt.Errorf("%q means nothing here; name parts with -part", extra[0])
+	}
+	if names == "" {
+		return parts(), nil
+	}
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(parts(), func(p part) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no part %q; there are disk, load, rate, start, growth and due", name)
+		}
+		chosen = append(chosen, parts()[i])
+	}
+	return chosen, nil
+}
+
+func (b *bench) measure(dir string, parts []part) (err error) {
 	if b.dir, err = os.MkdirTemp(dir, "opensend-bench-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
+	defer func() {
+		for _, s := range b.servers {
+			s.kill() // of those that an error has left running
+		}
+	}()
 	if b.binary == "" {
 		if b.binary, err = build(b.dir); err != nil {
 			return err
@@ -67,10 +96,7 @@ func (b *bench) measure(dir, names string) (err error) {
 		return err
 	}
 	fmt.Printf("%s, %d CPUs, %s\n", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version())
-	for _, p := range parts() {
-		if names != "" && !slices.Contains(strings.Split(names, ","), p.name) {
-			continue
-		}
+	for _, p := range parts {
 		if err := p.run(b); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}

@@ -52,6 +52,7 @@ func (b *bench) newServer() (*server, error) {
 	}
 	s := &server{binary: b.binary, dir: dir, addr: ln.Addr().String(), contacts: 10_000}
 	ln.Close()
+	b.servers = append(b.servers, s)
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("limits: {connections: 2048}\n"), 0o600); err != nil {
 		return nil, err
 	}
@@ -73,9 +74,6 @@ func (b *bench) startServer() (*server, error) {
 		return nil, err
 	}
 	_, err = s.automation("bench", "30 days")
-	if err != nil {
-		s.stop()
-	}
 	return s, err
 }
 
@@ -99,7 +97,7 @@ func (s *server) start() error {
 			return conn.Close()
 		}
 	}
-	s.stop()
+	s.kill()
 	return fmt.Errorf("the server does not start: %s", s.stderr.String())
 }
 
@@ -110,6 +108,14 @@ func (s *server) stop() error {
 		return fmt.Errorf("the server did not stop in order: %w: %s", err, s.stderr.String())
 	}
 	return nil
+}
+
+// kill ends a server that still runs.
+func (s *server) kill() {
+	if s.cmd != nil && s.cmd.Process != nil && s.cmd.ProcessState == nil {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	}
 }
 
 // call makes a request and decodes the answer, unless into is nil.
