@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,7 +131,12 @@ func readFlow(path string) (*flowFile, []problem, error) {
 	}
 	root, err := parseYAML(text)
 	if err != nil {
-		return nil, []problem{{File: path, Message: err.Error()}}, nil
+		p := problem{File: path, Message: err.Error()}
+		if at := regexp.MustCompile(`yaml: line (\d+): `).FindStringSubmatchIndex(p.Message); at != nil {
+			p.Line, _ = strconv.Atoi(p.Message[at[2]:at[3]])
+			p.Message = p.Message[:at[0]] + p.Message[at[1]:]
+		}
+		return nil, []problem{p}, nil
 	}
 	if root == nil || root.Kind != yaml.MappingNode {
 		return nil, []problem{{File: path, Message: "an automation has keys: name, status, steps and connections"}}, nil

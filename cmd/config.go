@@ -108,13 +108,13 @@ type SESConfig struct {
 
 // PostmarkConfig is for Postmark.
 type PostmarkConfig struct {
-	Secret     string `mapstructure:"secret"` // that Postmark is given
+	Secret     string `mapstructure:"secret" secret:"true"` // that Postmark is given
 	SecretFile string `mapstructure:"secret_file"`
 }
 
 // MailgunConfig is for Mailgun.
 type MailgunConfig struct {
-	SigningKey     string `mapstructure:"signing_key"`
+	SigningKey     string `mapstructure:"signing_key" secret:"true"`
 	SigningKeyFile string `mapstructure:"signing_key_file"`
 }
 
@@ -195,9 +195,6 @@ func loadOrigins(path string, getenv func(string) string) (Config, origins, erro
 	}
 	if cfg.Listen == "" {
 		from["listen"] = "base_url"
-	}
-	if cfg.SMTP.Password == "" && cfg.SMTP.PasswordFile != "" {
-		from["smtp.password"] = "smtp.password_file"
 	}
 	if err := cfg.resolve(); err != nil {
 		return Config{}, from, err

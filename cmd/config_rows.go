@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -41,12 +42,12 @@ func (from origins) rows(section reflect.Value, prefix string) (rows []configRow
 				rows = append(rows, from.rows(value.Index(i), fmt.Sprintf("%s[%d].", key, i))...)
 			}
 		default:
-			row := configRow{Key: key, Value: configText(value), Origin: from[key]}
-			if row.Origin == "" {
-				row.Origin = "default"
-			}
+			row := configRow{Key: key, Value: configText(value), Origin: cmp.Or(from[key], "default")}
 			if field.Tag.Get("secret") != "" && row.Value != "" {
 				row.Value = "(hidden)"
+				if file := key + "_file"; from[key] == "" && from[file] != "" {
+					row.Origin = file
+				}
 			}
 			rows = append(rows, row)
 		}

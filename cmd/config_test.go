@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,43 @@ func TestConfigErrors(t *testing.T) {
 		}
 		if !matched {
 			t.Errorf("%q: %v, want %s", text, err, words)
+		}
+	}
+}
+
+// What a key's name says is secret is never shown, wherever it comes from.
+func TestConfigRowsHideSecrets(t *testing.T) {
+	var named func(section reflect.Type, prefix string)
+	named = func(section reflect.Type, prefix string) {
+		for field := range section.Fields() {
+			key := prefix + field.Tag.Get("mapstructure")
+			switch kind := field.Type; {
+			case kind.Kind() == reflect.Struct:
+				named(kind, key+".")
+			case kind.Kind() == reflect.Slice && kind.Elem().Kind() == reflect.Struct:
+				named(kind.Elem(), key+"[0].")
+			}
+			if secret := regexp.MustCompile(`(secret|password|token|key)$`).MatchString(key); secret != (field.Tag.Get("secret") != "") {
+				t.Errorf("%s: its tag says secret: %v", key, !secret)
+			}
+		}
+	}
+	named(reflect.TypeFor[Config](), "")
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte("smtp: {host: h.example.com, username: u, password_file: "+file+"}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, from, err := loadOrigins(path, func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range configRows(cfg, from) {
+		if row.Key == "smtp.password" && row != (configRow{"smtp.password", "(hidden)", "smtp.password_file"}) || strings.Contains(row.Value, "hunter2") {
+			t.Errorf("%+v", row)
 		}
 	}
 }
