@@ -1,6 +1,7 @@
 package automations
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -53,8 +54,16 @@ func PropertyValue(text string) json.RawMessage {
 	if json.Valid([]byte(text)) && !strings.ContainsAny(text[:1], "{[ \t\r\n") {
 		return json.RawMessage(text)
 	}
-	quoted, _ := json.Marshal(text)
-	return quoted
+	return QuoteText(text)
+}
+
+// QuoteText is a text in JSON, with what browsers would take for markup as it is.
+func QuoteText(text string) json.RawMessage {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.Encode(text) // a text and a buffer do not fail
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
 // PropertyText is a text by which PropertyValue means the value, where there is

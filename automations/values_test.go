@@ -164,7 +164,7 @@ func TestDeduplication(t *testing.T) {
 // A property shown as a text and read back is what it was.
 func TestPropertyText(t *testing.T) {
 	for value, text := range map[string]string{
-		`"pro"`: "pro", `"01234"`: "01234", `"12"`: `"12"`, `12`: "12", `1.50`: "1.50", `true`: "true", `"true"`: `"true"`, `"null"`: `"null"`, `""`: "", `" x"`: " x", `"{}"`: "{}",
+		`"pro"`: "pro", `"01234"`: "01234", `"12"`: `"12"`, `12`: "12", `1.50`: "1.50", `true`: "true", `"true"`: `"true"`, `"null"`: `"null"`, `""`: "", `" x"`: " x", `"{}"`: "{}", `"<b>&"`: "<b>&",
 	} {
 		if got := PropertyText(json.RawMessage(value)); got != text || string(PropertyValue(got)) != value {
 			t.Errorf("%s is shown as %s and read as %s", value, got, PropertyValue(got))

@@ -55,6 +55,7 @@ type Dashboard struct {
 	cfg     Config
 	pages   map[string]*template.Template
 	guesses *guesses
+	imports imports
 	frames  frames
 	hashing chan struct{} // one place for each password that is hashed at the same time
 	started time.Time

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -211,12 +210,10 @@ func sentAgain(d *automations.Delivery) (sentEvent, error) {
 // curl is a command that makes a request of the API. What is quoted in it holds
 // for a POSIX shell, whatever the texts hold.
 func curl(base, method, path string, body any) string {
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(body); err != nil {
+	text, err := encode(body)
+	if err != nil {
 		return ""
 	}
-	quoted := strings.ReplaceAll(strings.TrimSpace(text.String()), "'", `'\''`)
+	quoted := strings.ReplaceAll(string(text), "'", `'\''`)
 	return "curl -X " + method + " " + base + path + " \\\n  -H \"Authorization: Bearer $KEY\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '" + quoted + "'"
 }

@@ -72,7 +72,7 @@ func (v *visit) sendEvent(sent sentEvent, test bool) (redirect, error) {
 		Resumed      []struct{} `json:"resumed_runs"`
 		Deduplicated []struct{} `json:"deduplicated"`
 	}
-	body, err := json.Marshal(sent)
+	body, err := encode(sent)
 	if err != nil {
 		return redirect{}, err
 	}

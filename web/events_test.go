@@ -76,6 +76,17 @@ func TestSendingAnEvent(t *testing.T) {
 	if strings.Contains(body, script) {
 		t.Error("a script is let through")
 	}
+	err := db.View(func(tx *storage.Tx) error {
+		id, _ := automations.ParseID(strings.TrimPrefix(path, home+"/events/"))
+		d, err := tx.Delivery(id)
+		if err == nil && string(d.Payload) != form.Get("payload") {
+			t.Errorf("the payload became %s", d.Payload)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	resp := b.do(http.MethodPost, path, "once=k2")
 	if again := resp.Header.Get("Location"); resp.StatusCode != 303 || again == path {
 		t.Errorf("sending again: %d %s", resp.StatusCode, again)

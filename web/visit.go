@@ -70,6 +70,14 @@ type problem struct {
 // maxForm is the largest form; a template's HTML is most of it.
 const maxForm = 2 << 20
 
+// maxBody is the largest request that the route reads: a file, or a form.
+func (rt route) maxBody() int64 {
+	if rt.path == "/contacts/import" {
+		return maxImportBytes + maxForm
+	}
+	return maxForm
+}
+
 // page answers a route.
 func (d *Dashboard) page(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -78,7 +86,7 @@ func (d *Dashboard) page(rt route) http.HandlerFunc {
 			return
 		}
 		if r.Method == http.MethodPost {
-			r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+			r.Body = http.MaxBytesReader(w, r.Body, rt.maxBody())
 			if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 				d.message(w, r, http.StatusRequestEntityTooLarge, "The form could not be read: it is too large, or was cut short.")
 				return
