@@ -75,7 +75,7 @@ func TestImport(t *testing.T) {
 	b.want(resp, 303, "")
 	path := resp.Header.Get("Location")
 	body := b.want(b.get(path), 200, "Nothing is stored yet")
-	for _, words := range []string{"<b>7</b> rows", "<b>1</b> would be created", "<b>2</b> changed", "<b>4</b> cannot be used", "Import 3 rows", `<td class="figure">4</td>`, `<td class="figure">5</td>`, `<td class="figure">7</td>`, `<td class="figure">9</td>`} {
+	for _, words := range []string{"<b>7</b> rows", "<b>1</b> would be created", "<b>2</b> changed", "<b>4</b> cannot be used", "Import 3 rows", `data-label="Line">4</td>`, `data-label="Line">5</td>`, `data-label="Line">7</td>`, `data-label="Line">9</td>`} {
 		if !strings.Contains(body, words) {
 			t.Errorf("the dry run has no %q:\n%s", words, body)
 		}
