@@ -25,7 +25,7 @@
 //
 // A session ends after 7 days without use and after 30 days in any case. Ten
 // wrong passwords from one address, or for one name, make the next wait. A page
-// of runs looks at 5,000 of them, of 100 automations at most, and says when
+// of runs looks at 2,500 of them, of 100 automations at most, and says when
 // there are more; one press cancels or retries 500 at most. The numbers on an
 // automation's steps are of its newest 2,000 runs. The builder takes back 20
 // changes.

@@ -56,8 +56,8 @@ func newPanel(d draft, key string, s suggestions, problems []stepProblem) *panel
 		Pairs: append(set.Pairs, pair{}), PairsTitle: pairsTitles[step.Type],
 	}
 	p.Fields = panelFields(step.Type, set, s)
-	if ref := set.Text["template"]; step.Type == automations.StepSendEmail && ref != "" {
-		p.Preview = home + "/templates/" + esc(ref)
+	if s.Template != (automations.ID{}) {
+		p.Preview = home + "/templates/" + s.Template.String()
 	}
 	_, cannotSplit := d.Split(key)
 	_, cannotMerge := d.Merge(key)

@@ -16,7 +16,7 @@ import (
 // Runs are stored below their automations. A list of all is merged from the
 // newest of each, within bounds that a page states when it meets them.
 const (
-	maxRunLooks    = 5000 // runs that a page looks at, of all automations together
+	maxRunLooks    = 2500 // runs that a page looks at, of all automations together
 	maxMergedFlows = 100  // automations that a page without a choice looks into
 	maxBulkRuns    = 500  // runs that one press cancels or retries
 )

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type suggestions struct {
 	Templates []option // by id
 	Segments  []option
 	Topics    []option
+	Template  automations.ID // the one that the step sends; zero when there is none
 }
 
 const (
@@ -78,7 +80,22 @@ func suggest(tx *storage.Tx, d automations.Definition, step automations.Step) (s
 		return s, err
 	}
 	s.Fields = append(firstSorted(ofEvent), s.Fields...)
+	if s.Template, err = templateID(tx, settingsOf(step, nil).Text["template"]); err != nil {
+		return s, err
+	}
 	return s, s.readChoices(tx, step.Type)
+}
+
+// templateID finds a template by id or alias; zero when there is none.
+func templateID(tx *storage.Tx, ref string) (id automations.ID, err error) {
+	t, err := templateByRef(tx, ref)
+	if errors.Is(err, storage.ErrNotFound) {
+		return id, nil
+	}
+	if err != nil {
+		return id, err
+	}
+	return t.ID, nil
 }
 
 func firstSorted(set map[string]bool) []string {

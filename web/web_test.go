@@ -153,8 +153,15 @@ func TestPages(t *testing.T) {
 		"/dashboard/events":                      "started",
 		"/dashboard/events/" + delivery.String(): "What it did",
 		"/dashboard/runs/" + workflow.String() + "/" + run.String(): "send email",
-		"/dashboard/mail":                   "captured",
-		"/dashboard/mail/" + email.String(): "?tab=text",
+		"/dashboard/runs":                                              "completed",
+		"/dashboard/automations":                                       "0 in flight",
+		"/dashboard/automations/" + workflow.String():                  "written in the step",
+		"/dashboard/automations/" + workflow.String() + "/edit?step=m": "What to send",
+		"/dashboard/automations/" + workflow.String() + "/runs":        "completed",
+		"/dashboard/automations/" + workflow.String() + "/revisions":   "There is one revision",
+		"/dashboard/automations/" + workflow.String() + "/settings":    "Delete the automation",
+		"/dashboard/mail":                                              "captured",
+		"/dashboard/mail/" + email.String():                            "?tab=text",
 	} {
 		resp := b.get(path)
 		body := b.want(resp, 200, words)
