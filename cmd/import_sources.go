@@ -23,6 +23,7 @@ type remote struct {
 	base, key string
 	http      *http.Client
 	members   map[string][]string // segments of a contact, where lists of contacts do not tell
+	people    []row               // those in segments, each once
 	topics    bool                // there are topics to choose
 }
 
@@ -55,7 +56,7 @@ func (s *remote) get(path string, out any) error {
 		case err != nil:
 			return fmt.Errorf("the answer of %s broke off: %w", s.base, err)
 		case (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable) && try < remoteTries:
-			time.Sleep(max(pause(resp.Header, "Retry-After"), time.Second))
+			time.Sleep(pause(resp.Header, "Retry-After", time.Second))
 		case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed:
 			return errNotOffered
 		case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
@@ -64,7 +65,7 @@ func (s *remote) get(path string, out any) error {
 			return fmt.Errorf("%s%s: %s", s.base, path, refusal(resp, raw))
 		default:
 			if resp.Header.Get("Ratelimit-Remaining") == "0" {
-				time.Sleep(pause(resp.Header, "Ratelimit-Reset"))
+				time.Sleep(pause(resp.Header, "Ratelimit-Reset", 0))
 			}
 			if err := json.Unmarshal(raw, out); err != nil {
 				return fmt.Errorf("%s%s answers with something else than JSON; check --url", s.base, path)
@@ -74,11 +75,11 @@ func (s *remote) get(path string, out any) error {
 	}
 }
 
-// pause is a number of seconds in a header.
-func pause(h http.Header, name string) time.Duration {
+// pause is a number of seconds in a header, or otherwise.
+func pause(h http.Header, name string, otherwise time.Duration) time.Duration {
 	n, err := strconv.Atoi(h.Get(name))
 	if err != nil || n < 0 {
-		return 0
+		return otherwise
 	}
 	return min(time.Duration(n)*time.Second, longestWait)
 }
@@ -148,13 +149,20 @@ func (s *remote) memberships(path, id string, tell func(n int)) error {
 		return nil
 	}
 	for _, c := range members {
+		if s.members[c.text("id")] == nil {
+			s.people = append(s.people, c)
+		}
 		s.members[c.text("id")] = append(s.members[c.text("id")], id)
 	}
 	return err
 }
 
-// contacts adds the memberships to the contacts of a list.
+// contacts adds the memberships to the contacts of a list. A server without such
+// a list has contacts in segments alone.
 func (s *remote) contacts(rows []row, err error) ([]row, error) {
+	if errors.Is(err, errNotOffered) && len(s.people) > 0 {
+		rows, err = s.people, nil
+	}
 	for _, r := range rows {
 		if segments := s.members[r.text("id")]; r.null("segments") && len(segments) > 0 {
 			r["segments"], _ = json.Marshal(segments)
@@ -167,7 +175,7 @@ func (s *remote) complete(k kind, r row) (row, error) {
 	path := k.path + "/" + url.PathEscape(r.text("id"))
 	whole := row{}
 	if k.whole || k.object == "contact" && r["properties"] == nil {
-		if err := s.get(path, &whole); err != nil {
+		if err := s.get(path, &whole); err != nil && (k.whole || !errors.Is(err, errNotOffered)) {
 			return nil, err
 		}
 	}
