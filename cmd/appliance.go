@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -23,13 +23,17 @@ import (
 // appliance is the whole program: one file, the engine, the API and the
 // dashboard.
 type appliance struct {
-	cfg    Config
-	from   origins
-	log    *slog.Logger
-	db     *storage.DB
-	engine *engine.Engine
-	api    *server.Server
-	web    *web.Dashboard
+	cfg     Config
+	from    origins
+	log     *slog.Logger
+	db      *storage.DB
+	engine  *engine.Engine
+	api     *server.Server
+	web     *web.Dashboard
+	proxies []netip.Prefix
+	// encryption and supervisor are set by whoever has them, before run.
+	encryption encryption
+	supervisor supervisor
 }
 
 // newAppliance opens the data file and puts the parts together. from says where
@@ -55,6 +59,9 @@ func (ap *appliance) build() (err error) {
 		return err
 	}
 	config.DB, config.Log = ap.db, ap.log
+	if ap.proxies, err = networks("trusted_proxies", ap.cfg.TrustedProxies); err != nil {
+		return err
+	}
 	if ap.engine, err = engine.New(config); err != nil {
 		return err
 	}
@@ -69,16 +76,17 @@ func (ap *appliance) build() (err error) {
 	return err
 }
 
-// handler gives the pages their paths and everything else to the API.
+// handler gives the pages their paths and everything else to the API. Both see
+// the client where a trusted proxy stands before it.
 func (ap *appliance) handler() http.Handler {
 	api, pages := ap.api.Handler(), ap.web.Handler()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return behindProxies(ap.proxies, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := r.URL.Path; p == "/" || p == "/dashboard" || strings.HasPrefix(p, "/dashboard/") || strings.HasPrefix(p, "/unsubscribe/") {
 			pages.ServeHTTP(w, r)
 			return
 		}
 		api.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // finishRequests is how long requests under way may take when the program
@@ -87,34 +95,36 @@ const finishRequests = 10 * time.Second
 
 // run serves until ctx ends, then stops in order: no new requests, the ones
 // under way finished, the mail in hand sent, the file closed.
-func (ap *appliance) run(ctx context.Context, ln net.Listener) error {
+func (ap *appliance) run(ctx context.Context, at doors) error {
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
-	done := make(chan error, 3)
-	go func() { done <- ap.engine.Run(working) }()
-
-	public := ap.httpServer(ap.handler())
-	go func() { done <- public.Serve(netutil.LimitListener(ln, ap.cfg.Limits.Connections)) }()
-	parts := 2
-	control, socket := ap.httpServer(ap.api.Control()), ap.listenControl()
-	control.WriteTimeout = 0 // a copy of the data file takes its time
-	if socket != nil {
-		parts++
-		go func() { done <- control.Serve(socket) }()
+	servers, parts := ap.serve(at)
+	parts = append(parts,
+		func() error { return ap.engine.Run(working) },
+		func() error { return ap.encryption.obtain(working) },
+		func() error { return ap.supervisor.watch(working, ap.engine.Alive) })
+	done := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { done <- part() }()
 	}
+	ap.tell("READY=1")
 
 	var cause error
 	select {
 	case <-ctx.Done():
 	case <-ap.db.Failure():
 	case cause = <-done: // one part alone is of no use
-		parts--
+		parts = parts[1:]
 	}
+	ap.tell("STOPPING=1")
 	ap.api.Drain()
 	ap.web.Stop()
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishRequests)
 	defer cancel()
-	err := errors.Join(cause, public.Shutdown(finish), control.Shutdown(finish))
+	err := cause
+	for _, server := range servers {
+		err = errors.Join(err, server.Shutdown(finish))
+	}
 	stopWork()
 	for range parts {
 		if partErr := <-done; !errors.Is(partErr, http.ErrServerClosed) {
@@ -126,6 +136,38 @@ func (ap *appliance) run(ctx context.Context, ln net.Listener) error {
 		return &exitError{exitStorage, fmt.Errorf("the data file failed: %w; start the program again to see what it says", failure), ""}
 	}
 	return err
+}
+
+// serve makes a server for the public doors, the plain ones and the control
+// socket each, and what answers at them.
+func (ap *appliance) serve(at doors) (servers []*http.Server, parts []func() error) {
+	public, plain, control := ap.httpServer(ap.handler()), ap.httpServer(ap.encryption.plain(ap.cfg.BaseURL)), ap.httpServer(ap.api.Control())
+	public.TLSConfig = ap.encryption.config
+	for _, ln := range at.public {
+		ln = netutil.LimitListener(ln, ap.cfg.Limits.Connections)
+		parts = append(parts, func() error {
+			if ap.encryption.config != nil {
+				return public.ServeTLS(ln, "", "")
+			}
+			return public.Serve(ln)
+		})
+	}
+	for _, ln := range at.plain {
+		ln = netutil.LimitListener(ln, ap.cfg.Limits.Connections)
+		parts = append(parts, func() error { return plain.Serve(ln) })
+	}
+	control.WriteTimeout = 0 // a copy of the data file takes its time
+	if socket := ap.listenControl(); socket != nil {
+		parts = append(parts, func() error { return control.Serve(socket) })
+	}
+	return []*http.Server{public, plain, control}, parts
+}
+
+// tell tells the service manager. That it does not listen stops nothing.
+func (ap *appliance) tell(message string) {
+	if err := ap.supervisor.tell(message); err != nil {
+		ap.log.Warn("the service manager was not told", "error", err)
+	}
 }
 
 func (ap *appliance) httpServer(handler http.Handler) *http.Server {
@@ -155,18 +197,4 @@ func (ap *appliance) listenControl() net.Listener {
 		return nil
 	}
 	return ln
-}
-
-// listen opens the public address.
-func listen(addr string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s is in use by another program; stop it, or set listen to another port", addr)
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("this user may not listen on %s; use a port above 1023, or a reverse proxy", addr)
-	case err != nil:
-		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
-	}
-	return ln, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/viper"
+	"golang.org/x/crypto/acme"
 
 	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/automations/inbound"
@@ -24,7 +25,7 @@ import (
 // and OPENSEND_BASE_URL over both. config.example.yaml explains every key.
 type Config struct {
 	BaseURL  string         `mapstructure:"base_url"` // where people and clients reach the server
-	Listen   string         `mapstructure:"listen"`   // host:port; derived from BaseURL when empty
+	Listen   string         `mapstructure:"listen"`   // host:port or unix:PATH; derived from BaseURL when empty
 	Data     string         `mapstructure:"data"`     // path of the data file
 	Limits   LimitsConfig   `mapstructure:"limits"`
 	Mail     MailConfig     `mapstructure:"mail"`
@@ -36,6 +37,18 @@ type Config struct {
 	Retention RetentionConfig `mapstructure:"retention"`
 	Storage   StorageConfig   `mapstructure:"storage"`
 	Pprof     bool            `mapstructure:"pprof"` // profiles on the control socket
+	// TrustedProxies are the networks whose word on the client's address counts.
+	TrustedProxies []string          `mapstructure:"trusted_proxies"`
+	TLS            string            `mapstructure:"tls"` // none, auto or files
+	Certificate    CertificateConfig `mapstructure:"certificate"`
+}
+
+// CertificateConfig says where the certificate comes from when we speak TLS
+// ourselves.
+type CertificateConfig struct {
+	CertFile      string `mapstructure:"cert_file"` // PEM, the chain included; for tls: files
+	KeyFile       string `mapstructure:"key_file"`  // PEM
+	ACMEDirectory string `mapstructure:"acme_directory"`
 }
 
 // StorageConfig bounds the data file.
@@ -153,8 +166,9 @@ const defaultListen = "127.0.0.1:8787"
 
 func defaultConfig() Config {
 	return Config{
-		BaseURL:   "http://" + defaultListen,
-		Data:      "./opensend.db",
+		BaseURL: "http://" + defaultListen,
+		Data:    "./opensend.db",
+		TLS:     tlsNone, Certificate: CertificateConfig{ACMEDirectory: acme.LetsEncryptURL},
 		Limits:    LimitsConfig{BodyBytes: 1 << 20, Connections: 1024},
 		Mail:      MailConfig{RetryFor: 48 * time.Hour, OnUnconfirmed: "hold", Workers: 8},
 		SMTP:      SMTPConfig{Port: 587, TLS: string(mail.StartTLS), Timeout: 30 * time.Second},
@@ -246,7 +260,7 @@ func (c *Config) resolve() error {
 	}
 	c.BaseURL = base.Scheme + "://" + base.Host
 	if c.Listen == "" {
-		c.Listen = listenAt(base)
+		c.Listen = listenAt(base, c.TLS != tlsNone)
 	}
 	in := &c.Mail.Inbound
 	return errors.Join(
@@ -276,21 +290,25 @@ func readSecret(key string, into *string, file string) error {
 }
 
 // listenAt is the base URL's own host and port when it names an address or
-// this machine, and the default behind a public name.
-func listenAt(base *url.URL) string {
+// this machine. Behind a public name it is the default, for a reverse proxy, or
+// the base URL's port at all addresses when clients come to us directly.
+func listenAt(base *url.URL, direct bool) string {
 	host, port := base.Hostname(), base.Port()
-	if host != "localhost" && net.ParseIP(host) == nil {
-		return defaultListen
-	}
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[base.Scheme]
 	}
-	return net.JoinHostPort(host, port)
+	switch {
+	case host == "localhost" || net.ParseIP(host) != nil:
+		return net.JoinHostPort(host, port)
+	case direct:
+		return ":" + port
+	}
+	return defaultListen
 }
 
 func (c *Config) check() error {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return fmt.Errorf("listen must be host:port, such as %s; it is %q", defaultListen, c.Listen)
+	if err := c.checkDoors(); err != nil {
+		return err
 	}
 	if c.Data == "" {
 		return errors.New("data must be the path of a file, such as ./opensend.db")
@@ -303,7 +321,7 @@ func (c *Config) check() error {
 	if c.SMTP.Host == "" && (c.SMTP.Username != "" || c.SMTP.Password != "") {
 		return errors.New("smtp.username and smtp.password need smtp.host")
 	}
-	if _, err := c.allowPrivate(); err != nil {
+	if _, err := networks("webhooks.allow_private", c.Webhooks.AllowPrivate); err != nil {
 		return err
 	}
 	return errors.Join(
@@ -327,6 +345,41 @@ func (c *Config) check() error {
 		among("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		among("log.format", c.Log.Format, "auto", "text", "json"),
 	)
+}
+
+// checkDoors looks at where and how the server listens.
+func (c *Config) checkDoors() error {
+	path, unix := strings.CutPrefix(c.Listen, unixPrefix)
+	if _, _, err := net.SplitHostPort(c.Listen); !unix && err != nil || unix && path == "" {
+		return fmt.Errorf("listen must be host:port, such as %s, or a socket, such as unix:/run/opensend/http.sock; it is %q", defaultListen, c.Listen)
+	}
+	if _, err := networks("trusted_proxies", c.TrustedProxies); err != nil {
+		return err
+	}
+	if err := among("tls", c.TLS, tlsNone, tlsAuto, tlsFiles); err != nil {
+		return err
+	}
+	base, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return err
+	}
+	files := c.Certificate.CertFile != "" || c.Certificate.KeyFile != ""
+	directory, dirErr := url.Parse(c.Certificate.ACMEDirectory)
+	switch {
+	case c.TLS != tlsNone && base.Scheme != "https":
+		return fmt.Errorf("tls: %s needs a base_url that begins with https://; it is %q", c.TLS, c.BaseURL)
+	case c.TLS != tlsNone && unix:
+		return fmt.Errorf("tls: %s cannot be spoken on a unix socket, which is for a reverse proxy; set listen to a host:port, or tls to none", c.TLS)
+	case c.TLS == tlsAuto && (net.ParseIP(base.Hostname()) != nil || !strings.Contains(base.Hostname(), ".")):
+		return fmt.Errorf("tls: auto needs a public name in base_url, such as https://mail.example.com; it is %q", c.BaseURL)
+	case c.TLS == tlsFiles && (c.Certificate.CertFile == "" || c.Certificate.KeyFile == ""):
+		return errors.New("tls: files needs certificate.cert_file and certificate.key_file")
+	case c.TLS != tlsFiles && files:
+		return errors.New("certificate.cert_file and certificate.key_file need tls: files")
+	case dirErr != nil || directory.Scheme != "https" || directory.Host == "":
+		return fmt.Errorf("certificate.acme_directory must be a URL that begins with https://; it is %q", c.Certificate.ACMEDirectory)
+	}
+	return nil
 }
 
 func (c StorageConfig) check() error {
@@ -372,7 +425,7 @@ func (c *Config) engine() (engine.Config, error) {
 	if config.DKIM, err = c.dkimKeys(); err != nil {
 		return config, err
 	}
-	if config.AllowPrivate, err = c.allowPrivate(); err != nil {
+	if config.AllowPrivate, err = networks("webhooks.allow_private", c.Webhooks.AllowPrivate); err != nil {
 		return config, err
 	}
 	if smtp := c.sender(); smtp != nil {
@@ -387,16 +440,16 @@ func (c *Config) inbound() inbound.Config {
 	return inbound.Config{SESTopics: in.SES.Topics, PostmarkSecret: in.Postmark.Secret, MailgunSigningKey: in.Mailgun.SigningKey}
 }
 
-// allowPrivate reads the networks that webhooks may be in.
-func (c *Config) allowPrivate() (networks []netip.Prefix, err error) {
-	for i, text := range c.Webhooks.AllowPrivate {
+// networks reads a list of networks.
+func networks(key string, texts []string) (all []netip.Prefix, err error) {
+	for i, text := range texts {
 		network, err := netip.ParsePrefix(text)
 		if err != nil || network.Masked() != network {
-			return nil, fmt.Errorf("webhooks.allow_private[%d] must be a network such as 10.0.0.0/8 or fd00::/8; it is %q", i, text)
+			return nil, fmt.Errorf("%s[%d] must be a network such as 10.0.0.0/8 or fd00::/8; it is %q", key, i, text)
 		}
-		networks = append(networks, network)
+		all = append(all, network)
 	}
-	return networks, nil
+	return all, nil
 }
 
 // dkimKeys reads the keys that sign mail.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"text/tabwriter"
@@ -159,6 +160,9 @@ one.`,
 			cfg, from, err := loadOrigins(args[0], a.getenv)
 			if err == nil {
 				_, err = cfg.engine()
+			}
+			if err == nil {
+				_, err = cfg.encryption(slog.New(slog.DiscardHandler))
 			}
 			if err != nil {
 				return fmt.Errorf("%s", from.place(args[0], err))

@@ -66,6 +66,9 @@ func TestConfig(t *testing.T) {
 	if err != nil || cfg.BaseURL != "https://mail.example.com" || cfg.Listen != defaultListen || cfg.SMTP.Timeout != time.Minute || cfg.sender().Addr != "smtp.example.com:587" {
 		t.Errorf("%+v %v", cfg, err)
 	}
+	if cfg, err := loadText(t, "tls: auto", "https://mail.example.com"); err != nil || cfg.Listen != ":443" {
+		t.Errorf("%+v %v", cfg, err)
+	}
 	for base, listen := range map[string]string{
 		"http://127.0.0.1:9000": "127.0.0.1:9000", "http://localhost": "localhost:80", "https://203.0.113.5": "203.0.113.5:443", "http://[::1]:1234": "[::1]:1234", "https://mail.example.com:8443": defaultListen,
 	} {
@@ -126,17 +129,26 @@ func TestConfigErrors(t *testing.T) {
 		"base_url: http://example.com/path":      "base_url must be http or https",
 		"base_url: http://u:p@example.com":       "base_url must be http or https",
 		"listen: nowhere":                        "listen must be host:port",
-		"mail:\n  from: nobody":                  "mail.from must be an address",
-		"storage:\n  max_size: 10MB":             "storage.max_size must be at least 32 MiB",
-		"storage:\n  max_size: big":              "line 2: storage.max_size must be a size such as 20GB or 512MiB",
-		"storage:\n  max_size: 99999999TB":       "line 2: storage.max_size must be a size that a file can have",
-		"retention:\n  events: soon":             "line 2: retention.events must be a time such as 90d or 12h, or forever",
-		"retention:\n  mail: -1d":                "line 2: retention.mail must be a time",
-		"retention:\n  runs: 30":                 "line 2: retention.runs must be a time",
-		"webhooks:\n  allow_private: [10.0.0.1]": "webhooks.allow_private[0] must be a network",
-		"webhooks:\n  allow_private: 10.0.0.0/8": "must be a list",
-		"mail:\n  workers: 0":                    "mail.workers must be 1 to 64",
-		"mail:\n  on_unconfirmed: guess":         "mail.on_unconfirmed must be one of hold, resend",
+		"listen: 'unix:'":                        "listen must be host:port, such as 127.0.0.1:8787, or a socket",
+		"trusted_proxies: [127.0.0.1]":           "trusted_proxies[0] must be a network",
+		"tls: yes please":                        "tls must be one of none, auto, files",
+		"tls: auto":                              "tls: auto needs a base_url that begins with https://",
+		"base_url: https://192.0.2.1\ntls: auto": "tls: auto needs a public name",
+		"base_url: https://a.example.com\ntls: auto\nlisten: unix:/x":               "cannot be spoken on a unix socket",
+		"base_url: https://a.example.com\ntls: files\ncertificate:\n  cert_file: a": "needs certificate.cert_file and certificate.key_file",
+		"certificate:\n  key_file: a":                                               "need tls: files",
+		"certificate:\n  acme_directory: http://ca.example.com":                     "certificate.acme_directory must be a URL",
+		"mail:\n  from: nobody":                                                     "mail.from must be an address",
+		"storage:\n  max_size: 10MB":                                                "storage.max_size must be at least 32 MiB",
+		"storage:\n  max_size: big":                                                 "line 2: storage.max_size must be a size such as 20GB or 512MiB",
+		"storage:\n  max_size: 99999999TB":                                          "line 2: storage.max_size must be a size that a file can have",
+		"retention:\n  events: soon":                                                "line 2: retention.events must be a time such as 90d or 12h, or forever",
+		"retention:\n  mail: -1d":                                                   "line 2: retention.mail must be a time",
+		"retention:\n  runs: 30":                                                    "line 2: retention.runs must be a time",
+		"webhooks:\n  allow_private: [10.0.0.1]":                                    "webhooks.allow_private[0] must be a network",
+		"webhooks:\n  allow_private: 10.0.0.0/8":                                    "must be a list",
+		"mail:\n  workers: 0":                                                       "mail.workers must be 1 to 64",
+		"mail:\n  on_unconfirmed: guess":                                            "mail.on_unconfirmed must be one of hold, resend",
 	} {
 		_, err := loadText(t, text, "")
 		matched := false

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -81,7 +82,7 @@ func (a *app) demo(ctx context.Context, once bool) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	stopped := make(chan error, 1)
-	go func() { stopped <- ap.run(ctx, ln) }()
+	go func() { stopped <- ap.run(ctx, doors{public: []net.Listener{ln}}) }()
 
 	show := &demonstration{app: a, appliance: ap}
 	err = show.play(ctx)

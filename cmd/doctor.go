@@ -338,7 +338,7 @@ func (d *doctor) certificate() {
 	base, err := url.Parse(d.cfg.BaseURL)
 	if err != nil || base.Scheme != "https" {
 		if host := base.Hostname(); host != "localhost" && !net.ParseIP(host).IsLoopback() {
-			d.say("certificate", warning, "put a reverse proxy with TLS before it, and https into base_url", "keys and links travel in the clear: %s", d.cfg.BaseURL)
+			d.say("certificate", warning, "set tls, or put a reverse proxy with TLS before it, and https into base_url", "keys and links travel in the clear: %s", d.cfg.BaseURL)
 		}
 		return
 	}

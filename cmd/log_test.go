@@ -100,7 +100,7 @@ func TestLogOfAFlow(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- ap.run(ctx, ln) }()
+	go func() { done <- ap.run(ctx, doors{public: []net.Listener{ln}}) }()
 	key := ""
 	call := func(method, path, body string, want int) (requestID string, answer map[string]any) {
 		t.Helper()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -51,14 +50,6 @@ func relaxCollector(getenv func(string) string) {
 	}
 }
 
-// closing closes a listener that an error leaves without use.
-func closing(ln net.Listener, err error) error {
-	if ln != nil {
-		ln.Close()
-	}
-	return err
-}
-
 // dashboard is where to look, and how to get in for the first time.
 func (ap *appliance) dashboard() (string, error) {
 	invitation, err := ap.web.Invitation()
@@ -70,34 +61,54 @@ func (ap *appliance) dashboard() (string, error) {
 
 func (a *app) serve(ctx context.Context, cfg Config, from origins) error {
 	log := newLog(cfg.Log, a.stderr)
-	ln, listenErr := listen(cfg.Listen)
+	manager, err := newSupervisor(a.getenv)
+	if err != nil {
+		return err
+	}
+	encrypted, err := cfg.encryption(log)
+	if err != nil {
+		return configError(err)
+	}
+	at, plainErr, listenErr := openDoors(cfg, a.getenv)
 	if _, err := os.Stat(cfg.Data); err != nil && listenErr != nil {
 		return listenErr // and leave no new data file behind
 	}
 	ap, err := newAppliance(cfg, from, log) // who holds the file matters more than who holds the port
 	if err != nil {
-		return closing(ln, err)
+		return errors.Join(err, at.close())
 	}
 	if listenErr != nil {
 		return errors.Join(listenErr, ap.db.Close())
 	}
-	mail := "captured in the data file (no smtp.host is set)"
-	if cfg.SMTP.Host != "" {
-		mail = "sent through " + ap.cfg.sender().Addr
+	if plainErr != nil {
+		log.Warn("clients of http:// are not sent to https://", "error", plainErr)
 	}
-	dashboard, err := ap.dashboard()
-	if err != nil {
-		return errors.Join(err, ln.Close(), ap.db.Close())
+	ap.encryption, ap.supervisor = encrypted, manager
+	if err := a.announce(ap, at); err != nil {
+		return errors.Join(err, at.close(), ap.db.Close())
 	}
-	fmt.Fprintf(a.stdout, "opensend is ready at %s (listening on %s)\n  dashboard  %s\n  data       %s\n  mail       %s\n",
-		cfg.BaseURL, ln.Addr(), dashboard, cfg.Data, mail)
-	if held := ap.engine.Held(); held != nil {
-		fmt.Fprintf(a.stdout, "  HELD       %s; events are taken, and nothing is sent until you run: opensend resume\n", held.Reason)
-		log.Warn("held: events are taken, and nothing is sent until opensend resume", "reason", held.Reason, "since", held.Since)
-	}
-	err = ap.run(ctx, ln)
+	err = ap.run(ctx, at)
 	if err == nil {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// announce prints what a person wants to know first.
+func (a *app) announce(ap *appliance, at doors) error {
+	mail := "captured in the data file (no smtp.host is set)"
+	if ap.cfg.SMTP.Host != "" {
+		mail = "sent through " + ap.cfg.sender().Addr
+	}
+	dashboard, err := ap.dashboard()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "opensend is ready at %s (listening on %s)\n  dashboard  %s\n  data       %s\n  mail       %s\n",
+		ap.cfg.BaseURL, at.addresses(), dashboard, ap.cfg.Data, mail)
+	if held := ap.engine.Held(); held != nil {
+		fmt.Fprintf(a.stdout, "  HELD       %s; events are taken, and nothing is sent until you run: opensend resume\n", held.Reason)
+		ap.log.Warn("held: events are taken, and nothing is sent until opensend resume", "reason", held.Reason, "since", held.Since)
+	}
+	return nil
 }

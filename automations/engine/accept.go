@@ -370,6 +370,22 @@ func (e *Engine) Ready() error {
 	if err := e.db.Update(func(tx *storage.Tx) error { return tx.Probe() }); err != nil {
 		return fmt.Errorf("the data file takes no writes: %w", err)
 	}
+	return e.turning()
+}
+
+// Alive reports whether the engine moves, for whoever would end a program that
+// does not: the committer and the wake loop have their turns. Unlike Ready it costs
+// the disk nothing, and a full disk, which no restart cures, is none of its business.
+// While the committer is stuck it does not return.
+func (e *Engine) Alive() error {
+	if err := e.db.Update(func(*storage.Tx) error { return nil }); err != nil {
+		return fmt.Errorf("the data file takes no updates: %w", err)
+	}
+	return e.turning()
+}
+
+// turning reports whether the wake loop keeps up. A held one need not.
+func (e *Engine) turning() error {
 	if e.Held() != nil {
 		return nil
 	}
