@@ -15,15 +15,18 @@ func TestKeys(t *testing.T) {
 	db, d := newDashboard(t)
 	b := signedIn(t, d)
 	b.want(b.get("/dashboard/keys"), 200, "No keys yet")
-	make := func(form url.Values) *http.Response {
+	create := func(form url.Values) *http.Response {
 		return b.do(http.MethodPost, "/dashboard/keys", form.Encode())
 	}
-	b.want(make(url.Values{"name": {""}, "permission": {"events_access"}}), 422, "name")
-	b.want(make(url.Values{"name": {"x"}, "permission": {"all"}}), 422, "permission")
-	b.want(make(url.Values{"name": {"x"}, "permission": {"events_access"}, "expires": {"2001-01-01"}}), 422, "expires_at must be a time to come")
-	b.want(make(url.Values{"name": {"x"}, "permission": {"events_access"}, "expires": {"soon"}}), 422, "expires_at must be a time to come")
+	for _, permission := range automations.Permissions() {
+		b.want(b.get("/dashboard/keys"), 200, `name="permission" value="`+string(permission)+`"`)
+	}
+	b.want(create(url.Values{"name": {""}, "permission": {"events_access"}}), 422, "name")
+	b.want(create(url.Values{"name": {"x"}, "permission": {"all"}}), 422, "permission")
+	b.want(create(url.Values{"name": {"x"}, "permission": {"events_access"}, "expires": {"2001-01-01"}}), 422, "expires_at must be a time to come")
+	b.want(create(url.Values{"name": {"x"}, "permission": {"events_access"}, "expires": {"soon"}}), 422, "expires_at must be a time to come")
 	day := time.Now().UTC().AddDate(0, 0, 3).Format(time.DateOnly)
-	body := b.want(make(url.Values{"name": {"app" + script}, "permission": {"full_access"}, "expires": {day}, "test": {"1"}}), 200, "Copy it now")
+	body := b.want(create(url.Values{"name": {"app" + script}, "permission": {"full_access"}, "expires": {day}, "test": {"1"}}), 200, "Copy it now")
 	_, rest, _ := strings.Cut(body, "<pre data-copy>os_")
 	token := "os_" + rest[:strings.Index(rest, "<")]
 	hash, ok := automations.HashToken(token)

@@ -134,6 +134,12 @@ func TestWhyMailWasSuppressed(t *testing.T) {
 	b.want(b.get("/dashboard/mail/"+bounced.String()), 200, "the address is suppressed (mail to it bounced")
 	left := storeMail(t, db, automations.EmailSuppressed, "s", func(e *automations.Email) { e.LastError = automations.SkippedUnsubscribed })
 	b.want(b.get("/dashboard/mail/"+left.String()), 200, strings.ReplaceAll(automations.SkippedUnsubscribed, "_", " "))
+	reported := storeMail(t, db, automations.EmailSent, "s", func(e *automations.Email) {
+		e.Reports = []automations.Report{{Kind: automations.ReportBounced, Address: "gone@example.com", NoSuchAddress: true, Text: script, At: time.Now()}}
+	})
+	if body := b.want(b.get("/dashboard/mail/"+reported.String()), 200, "the address gets no more mail"); strings.Contains(body, script) {
+		t.Error("a report was let through")
+	}
 	partly := storeMail(t, db, automations.EmailSent, "s", func(e *automations.Email) {
 		e.Settled = []automations.Settled{{Address: "gone@example.com", Status: automations.EmailSuppressed, Reason: automations.SkippedSuppressed}, {Address: "ada@example.com", Status: automations.EmailSent}}
 	})
