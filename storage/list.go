@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -11,8 +12,9 @@ import (
 	"github.com/opensend/opensend/automations"
 )
 
-// scanBudget is how many rows one filtered page may look at: a filter that
-// matches little costs a bounded time and says that there is more.
+// scanBudget is how many rows one filtered page may look at where it does not
+// say: a filter that matches little costs a bounded time and says that there is
+// more.
 const scanBudget = 20_000
 
 // Page asks for part of a list, newest first. At most one of After (older
@@ -25,6 +27,9 @@ type Page struct {
 	// Since leaves out the rows whose ids were made before it; zero is all. An id
 	// is never made before its row, but may be later where the clock was set back.
 	Since time.Time
+	// Look is how many rows a filter may look at before the page is cut; zero is
+	// 20,000.
+	Look int
 }
 
 // least is the id that no row of the page is below.
@@ -55,7 +60,7 @@ func listThrough[T any](tx *Tx, b bucket, prefix []byte, page Page, load func(ke
 	var last []byte
 	next := tx.walk(b, prefix, page)
 	forward := page.Before != automations.ID{}
-	for budget := scanBudget; ; budget-- {
+	for budget := cmp.Or(page.Look, scanBudget); ; budget-- {
 		key, value := next()
 		if key == nil {
 			break

@@ -79,6 +79,29 @@ func TestMailPages(t *testing.T) {
 	}
 }
 
+// A filter that matches little looks at some rows, and says that there are more.
+func TestMailFiltersLookAtSome(t *testing.T) {
+	db, d := newDashboard(t)
+	b := signedIn(t, d)
+	storeMail(t, db, automations.EmailFailed, "the only one", nil)
+	err := db.Update(func(tx *storage.Tx) error {
+		for range pageLook {
+			e := &automations.Email{ID: uuid.Must(uuid.NewV7()), Status: automations.EmailSent, To: []string{"ada@example.com"}, CreatedAt: time.Now()}
+			if err := tx.SaveEmail(&storage.EmailRow{Email: e}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := b.want(b.get("/dashboard/mail?box=failed"), 200, "Nothing among the newest mails")
+	_, rest, _ := strings.Cut(body, `<a href="/dashboard/mail?after=`)
+	link, _, _ := strings.Cut(rest, `"`)
+	b.want(b.get("/dashboard/mail?after="+strings.ReplaceAll(link, "&amp;", "&")), 200, "the only one")
+}
+
 func TestMailTabs(t *testing.T) {
 	db, d := newDashboard(t)
 	b := signedIn(t, d)
