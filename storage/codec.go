@@ -54,15 +54,20 @@ func (c *coder) record(key []byte, v any) bool {
 }
 
 func (c *coder) contact(v *automations.Contact) {
-	text(c, &v.Email)
-	text(c, &v.FirstName)
-	text(c, &v.LastName)
-	c.flag(&v.Unsubscribed)
+	c.contactHead(v)
 	c.time(&v.CreatedAt)
 	c.time(&v.UpdatedAt)
 	items(c, &v.Segments, c.id)
 	whole(c, &v.Properties, len(v.Properties) == 0)
 	whole(c, &v.Topics, len(v.Topics) == 0)
+}
+
+// contactHead is what lists of contacts are narrowed by.
+func (c *coder) contactHead(v *automations.Contact) {
+	text(c, &v.Email)
+	text(c, &v.FirstName)
+	text(c, &v.LastName)
+	c.flag(&v.Unsubscribed)
 }
 
 func (c *coder) delivery(v *automations.Delivery) {

@@ -117,13 +117,28 @@ func (f ContactFilter) match(c *automations.Contact) bool {
 	return strings.Contains(text, strings.ToLower(f.Search))
 }
 
+// near reports whether a stored contact may pass, by the beginning of its record.
+func (f ContactFilter) near(record []byte) bool {
+	var head automations.Contact
+	c := coder{buf: record, reading: true}
+	c.contactHead(&head)
+	f.SegmentID = automations.ID{}
+	return c.broken || f.match(&head) // what is broken is told when it is read as a whole
+}
+
 // Contacts lists contacts; those of one segment through its index.
 func (tx *Tx) Contacts(page Page, f ContactFilter) ([]*automations.Contact, Rest, error) {
 	if f.SegmentID == (automations.ID{}) {
-		return list(tx, contactsBucket, nil, page, f.match)
+		return listNear(tx, contactsBucket, page, f.near, f.match)
 	}
-	member := func(key, _ []byte) (*automations.Contact, error) { return tx.Contact(automations.ID(key[16:])) }
-	return listThrough(tx, segmentMembersBucket, f.SegmentID[:], page, member, f.match)
+	member := func(key, _ []byte) (*automations.Contact, error) {
+		id := key[16:]
+		if body, ok := open(id, tx.bucket(contactsBucket).Get(id)); ok && !f.near(body) {
+			return nil, nil
+		}
+		return tx.Contact(automations.ID(id))
+	}
+	return listThrough(tx, segmentMembersBucket, f.SegmentID[:], page, member, func(c *automations.Contact) bool { return c != nil && f.match(c) })
 }
 
 // Segment reads one segment.

@@ -38,7 +38,10 @@ func (p Person) near() func(record []byte) bool {
 
 // RecentDeliveriesOf lists the events of a person, newest first.
 func (tx *Tx) RecentDeliveriesOf(p Person, page Page) ([]*automations.Delivery, Rest, error) {
-	return listNear(tx, deliveriesBucket, page, p.near(), p.has)
+	near := func(record []byte) bool {
+		return bytes.Contains(record, p.ContactID[:]) || bytes.Contains(record, []byte(p.Email))
+	}
+	return listNear(tx, deliveriesBucket, page, near, p.has)
 }
 
 // RecentEmailsOf lists the mail of a person, newest first.

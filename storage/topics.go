@@ -28,19 +28,22 @@ func (tx *Tx) DeleteTopic(id automations.ID) error {
 	return tx.delete(topicsBucket, id[:])
 }
 
+// maxChoosers is how many contacts Choices counts.
+const maxChoosers = 1000
+
 // Choices counts what contacts have chosen for topics, of the newest contacts;
-// bounded says that there are older ones.
+// bounded says that there are others.
 func (tx *Tx) Choices() (counts map[automations.ID]map[automations.Subscription]int, bounded bool, err error) {
-	counts = map[automations.ID]map[automations.Subscription]int{}
 	chose := func(record []byte) bool { return bytes.Contains(record, []byte(`":"opt_`)) } // as topics are stored
-	_, rest, err := listNear(tx, contactsBucket, Page{Limit: 1}, chose, func(c *automations.Contact) bool {
+	contacts, rest, err := listNear(tx, contactsBucket, Page{Limit: maxChoosers}, chose, func(c *automations.Contact) bool { return len(c.Topics) > 0 })
+	counts = map[automations.ID]map[automations.Subscription]int{}
+	for _, c := range contacts {
 		for topic, choice := range c.Topics {
 			if counts[topic] == nil {
 				counts[topic] = map[automations.Subscription]int{}
 			}
 			counts[topic][choice]++
 		}
-		return false
-	})
+	}
 	return counts, rest.More, err
 }

@@ -97,7 +97,7 @@ type contactPage struct {
 	Source      automations.ID           // the mail that the suppression came from; zero when that is gone
 	Timeline    []moment
 	Older       string
-	Touched     touched
+	Touched     *touched // nil on further pages of the timeline
 }
 
 // contactTopic is a topic as the contact has it.
@@ -126,17 +126,31 @@ func (v *visit) contactPage(typed *contactForm) (page contactPage, err error) {
 		if err := page.readSuppression(tx); err != nil {
 			return err
 		}
-		person := storage.Person{ContactID: page.ID, Email: page.Email}
-		after, _ := automations.ParseID(v.FormValue("after"))
-		var older automations.ID
-		if page.Timeline, older, err = readTimeline(tx, person, after); err != nil {
-			return err
-		}
-		page.Older = v.olderThan("/contacts/"+page.ID.String(), older)
-		page.Touched, err = countTouched(tx, person)
-		return err
+		return page.readTimeline(v, tx)
 	})
 	return page, err
+}
+
+// readTimeline reads a page of the timeline, and with the first one how much an
+// erasure touches.
+func (p *contactPage) readTimeline(v *visit, tx *storage.Tx) error {
+	after, _ := automations.ParseID(v.FormValue("after"))
+	page := storage.Page{Limit: timelineRows, After: after}
+	first := after == automations.ID{}
+	if first {
+		page.Limit = maxTouched
+	}
+	rows, err := readPerson(tx, storage.Person{ContactID: p.ID, Email: p.Email}, page)
+	if err != nil {
+		return err
+	}
+	if first {
+		p.Touched = rows.touched(tx)
+	}
+	var older automations.ID
+	p.Timeline, older, err = rows.timeline(tx)
+	p.Older = v.olderThan("/contacts/"+p.ID.String(), older)
+	return err
 }
 
 func (p *contactPage) readChoices(tx *storage.Tx) error {

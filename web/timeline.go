@@ -24,29 +24,41 @@ type moment struct {
 	id    automations.ID
 }
 
-// readTimeline reads what happened to a person, newest first, from a cursor on.
-// Ids are in order of time, whatever they name, so one cursor serves both lists;
-// the page ends where the first of them was cut.
-func readTimeline(tx *storage.Tx, person storage.Person, after automations.ID) (moments []moment, older automations.ID, err error) {
-	page := storage.Page{Limit: timelineRows, After: after}
-	deliveries, eventRest, err := tx.RecentDeliveriesOf(person, page)
-	if err != nil {
-		return nil, older, err
+// personRows are the events and mails of a person, newest first.
+type personRows struct {
+	deliveries          []*automations.Delivery
+	emails              []*automations.Email
+	eventRest, mailRest storage.Rest
+}
+
+func readPerson(tx *storage.Tx, person storage.Person, page storage.Page) (r personRows, err error) {
+	if r.deliveries, r.eventRest, err = tx.RecentDeliveriesOf(person, page); err != nil {
+		return r, err
 	}
-	emails, mailRest, err := tx.RecentEmailsOf(person, page)
-	if err != nil {
-		return nil, older, err
+	r.emails, r.mailRest, err = tx.RecentEmailsOf(person, page)
+	return r, err
+}
+
+// timeline puts the first rows into one order, newest first, and says where to go
+// on. Ids are in order of time, whatever they name, so one cursor serves both
+// lists; the page ends where the first of them was cut.
+func (r personRows) timeline(tx *storage.Tx) (moments []moment, older automations.ID, err error) {
+	if r.eventRest.More = r.eventRest.More || len(r.deliveries) > timelineRows; len(r.deliveries) > timelineRows {
+		r.deliveries, r.eventRest.Cut = r.deliveries[:timelineRows], automations.ID{}
 	}
-	for _, d := range deliveries {
+	if r.mailRest.More = r.mailRest.More || len(r.emails) > timelineRows; len(r.emails) > timelineRows {
+		r.emails, r.mailRest.Cut = r.emails[:timelineRows], automations.ID{}
+	}
+	for _, d := range r.deliveries {
 		moments = append(moments, moment{At: d.ReceivedAt, Event: d, id: d.ID})
 	}
-	for _, e := range emails {
+	for _, e := range r.emails {
 		moments = append(moments, moment{At: e.CreatedAt, Email: e, id: e.ID})
 	}
 	later := func(a, b automations.ID) int { return bytes.Compare(b[:], a[:]) }
 	slices.SortFunc(moments, func(a, b moment) int { return later(a.id, b.id) })
-	older = furthest(eventRest, len(deliveries), func(i int) automations.ID { return deliveries[i].ID })
-	if end := furthest(mailRest, len(emails), func(i int) automations.ID { return emails[i].ID }); later(end, older) < 0 {
+	older = furthest(r.eventRest, len(r.deliveries), func(i int) automations.ID { return r.deliveries[i].ID })
+	if end := furthest(r.mailRest, len(r.emails), func(i int) automations.ID { return r.emails[i].ID }); later(end, older) < 0 {
 		older = end
 	}
 	moments = slices.DeleteFunc(moments, func(m moment) bool { return later(m.id, older) > 0 })
@@ -98,17 +110,10 @@ type touched struct {
 // maxTouched is how many events and mails are counted.
 const maxTouched = 1000
 
-// countTouched counts what is held about a person, among the newest rows.
-func countTouched(tx *storage.Tx, person storage.Person) (t touched, err error) {
-	deliveries, more, err := tx.RecentDeliveriesOf(person, storage.Page{Limit: maxTouched})
-	if err != nil {
-		return t, err
-	}
-	emails, further, err := tx.RecentEmailsOf(person, storage.Page{Limit: maxTouched})
-	if err != nil {
-		return t, err
-	}
-	for _, d := range deliveries {
+// touched counts the rows, and the runs in flight that the events started.
+func (r personRows) touched(tx *storage.Tx) *touched {
+	t := &touched{Events: len(r.deliveries), Emails: len(r.emails), Bounded: r.eventRest.More || r.mailRest.More}
+	for _, d := range r.deliveries {
 		for _, verdict := range d.Verdicts {
 			if verdict.Reason != automations.Started {
 				continue
@@ -118,8 +123,7 @@ func countTouched(tx *storage.Tx, person storage.Person) (t touched, err error) 
 			}
 		}
 	}
-	t.Events, t.Emails, t.Bounded = len(deliveries), len(emails), more.More || further.More
-	return t, nil
+	return t
 }
 
 // Words are the question before an erasure.
