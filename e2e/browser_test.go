@@ -134,8 +134,7 @@ func evaluate[T any](b *browser, what string, action chromedp.Action[T]) T {
 // sees waits until a text is on the page, over whatever pages come in between.
 func (b *browser) sees(text string) {
 	b.t.Helper()
-	quoted, _ := json.Marshal(text)
-	is := chromedp.Evaluate[bool](fmt.Sprintf("!!document.body && document.body.innerText.includes(%s)", quoted))
+	is := chromedp.Evaluate[bool]("!!document.body && document.body.innerText.includes(" + quoted(text) + ")")
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if there, err := chromedp.Run(b.ctx, is); err == nil && there {
 			return
@@ -147,15 +146,41 @@ func (b *browser) sees(text string) {
 	}
 }
 
+// quoted is a text as a literal of the page's language.
+func quoted(text string) string {
+	raw, _ := json.Marshal(text)
+	return string(raw)
+}
+
 // press clicks what a selector names; the page may change by that.
 func (b *browser) press(selector string) {
 	b.t.Helper()
-	b.do("pressing "+selector, chromedp.Click(chromedp.CSS(selector)))
+	b.onPage("pressing "+selector, chromedp.Click(chromedp.CSS(selector)))
 }
 
 func (b *browser) fill(selector, text string) {
 	b.t.Helper()
-	b.do("filling "+selector, chromedp.Clear(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), text))
+	clear := chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := chromedp.Evaluate[bool]("(() => { document.querySelector(" + quoted(selector) + ").value = ''; return true })()")(ctx, t)
+		return err
+	})
+	b.onPage("filling "+selector, chromedp.WaitVisible(chromedp.CSS(selector)), clear, chromedp.SendKeys(chromedp.CSS(selector), text))
+}
+
+// onPage is do for what a part of the page is just being put in the place of.
+func (b *browser) onPage(what string, actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	for range 20 {
+		err := chromedp.Do(b.ctx, actions...)
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "-32000") { // the node or its page is gone
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.do(what, actions...)
 }
 
 func (b *browser) visit(address string) {

@@ -17,7 +17,7 @@ func (b *browser) join(s *server) {
 	b.fill("[name=password]", password)
 	b.fill("[name=again]", password)
 	b.press("main button")
-	b.sees("Welcome")
+	b.sees("This is all there is to set up")
 }
 
 // The first run, from the printed link to the way out.

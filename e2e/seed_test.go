@@ -14,8 +14,8 @@ func seed(ctx context.Context, s *server) (paths []string) {
 	s.t.Helper()
 	post := func(path string, in any) map[string]any { s.t.Helper(); return s.call(ctx, "POST", path, in) }
 	id := func(thing map[string]any) string { return thing["id"].(string) }
-	post("/events", map[string]any{"name": "shop.ordered", "schema": map[string]any{"type": "object", "properties": map[string]any{"plan": map[string]any{"type": "string", "description": hostile}}}})
-	topic := post("/topics", map[string]any{"name": hostile[:40], "description": hostile, "default_subscription": "opt_in"})
+	kind := post("/events", map[string]any{"name": "shop.ordered", "schema": map[string]any{"type": "object", "properties": map[string]any{"plan": map[string]any{"type": "string", "description": hostile}}}})
+	post("/topics", map[string]any{"name": hostile[:40], "description": hostile, "default_subscription": "opt_in"})
 	segment := post("/segments", map[string]any{"name": hostile[:40]})
 	post("/contact-properties", map[string]any{"key": "plan", "type": "string", "fallback_value": hostile})
 	contact := post("/contacts", map[string]any{
@@ -45,11 +45,12 @@ func seed(ctx context.Context, s *server) (paths []string) {
 	post("/suppressions", map[string]any{"email": "gone@example.com"})
 	mail := s.call(ctx, "GET", "/emails?limit=1", nil)["data"].([]any)[0].(map[string]any)
 	delivery := sent["delivery"].(map[string]any)
+	of := "/automations/" + id(automation)
 	return []string{
-		"", "/events", "/events/" + id(delivery), "/mail", "/mail/" + id(mail), "/templates", "/templates/" + id(template), "/keys",
-		"/webhooks", "/webhooks/" + id(webhook), "/system/users",
-		"/runs/" + id(automation) + "/" + id(run),
-		// the pages of the things below come with their own routes
-		id(topic)[:0] + id(contact)[:0] + "/events",
+		"", "/events", "/events/" + id(delivery), "/events/unmatched", "/events/send", "/events/types", "/events/types/new", "/events/types/" + id(kind),
+		"/automations", "/automations/new", of, of + "/edit", of + "/runs", of + "/revisions", of + "/settings", "/runs", "/runs/" + id(automation) + "/" + id(run),
+		"/contacts", "/contacts/new", "/contacts/segments", "/contacts/topics", "/contacts/" + id(contact),
+		"/templates", "/templates/" + id(template), "/mail", "/mail/" + id(mail),
+		"/keys", "/webhooks", "/webhooks/" + id(webhook), "/system/users",
 	}
 }
