@@ -161,13 +161,7 @@ func (db *DB) commit(batch []*update) (spoiler int) {
 
 // reached reports whether the file is at a transaction or past it, as it is
 // when the writing of it failed at its very end.
-func (db *DB) reached(id int) (reached bool) {
-	db.bolt.View(func(btx *bolt.Tx) error {
-		reached = btx.ID() >= id
-		return nil
-	})
-	return reached
-}
+func (db *DB) reached(id int) bool { return db.LastCommit() >= id }
 
 // run calls fn and turns a panic into an error, so that a fault in one update
 // does not take its neighbours along.
@@ -196,6 +190,15 @@ func (db *DB) storageError(err error) error {
 	}
 	db.fail(err)
 	return fmt.Errorf("%w: %w", ErrFailed, err)
+}
+
+// LastCommit is the number of the last transaction: it grows with each.
+func (db *DB) LastCommit() (id int) {
+	db.bolt.View(func(btx *bolt.Tx) error {
+		id = btx.ID()
+		return nil
+	})
+	return id
 }
 
 // Watch returns a channel that is closed at the next commit.

@@ -53,7 +53,7 @@ type Setting struct{ Key, Value, Origin string }
 // Dashboard answers the pages below /dashboard and /unsubscribe.
 type Dashboard struct {
 	cfg     Config
-	pages   map[string]*template.Template
+	pages   map[string]func() (*template.Template, error)
 	guesses *guesses
 	imports imports
 	frames  frames
@@ -74,27 +74,22 @@ func New(cfg Config) (*Dashboard, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dashboard{cfg: cfg, guesses: newGuesses(), hashing: make(chan struct{}, hashesAtOnce), started: time.Now(), stopping: make(chan struct{})}
+	d := &Dashboard{cfg: cfg, guesses: newGuesses(), hashing: make(chan struct{}, hashesAtOnce), pages: map[string]func() (*template.Template, error){}, started: time.Now(), stopping: make(chan struct{})}
 	d.stop = sync.OnceFunc(func() { close(d.stopping) })
-	return d, d.parsePages()
+	for _, rt := range append(routes(), route{page: "message"}, route{page: "unsubscribe"}) {
+		if d.pages[rt.page] == nil && rt.page != "" {
+			d.pages[rt.page] = parsed(rt.page)
+		}
+	}
+	return d, nil
 }
 
-// parsePages reads every page with the layout and the parts that pages share.
-func (d *Dashboard) parsePages() error {
-	names, err := fs.Glob(files, "pages/*.html")
-	if err != nil {
-		return err
-	}
-	d.pages = map[string]*template.Template{}
-	for _, path := range names {
-		name := strings.TrimSuffix(strings.TrimPrefix(path, "pages/"), ".html")
-		page, err := template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/parts.html", "pages/parts/*.html", path)
-		if err != nil {
-			return err
-		}
-		d.pages[name] = page
-	}
-	return nil
+// parsed makes a page of its file, the layout and the parts that pages share,
+// when it is first shown: starting the server waits for none.
+func parsed(name string) func() (*template.Template, error) {
+	return sync.OnceValues(func() (*template.Template, error) {
+		return template.New("layout.html").Funcs(functions).ParseFS(files, "pages/layout.html", "pages/parts.html", "pages/parts/*.html", "pages/"+name+".html")
+	})
 }
 
 // policy is what pages may load: their own style and the program's own script.

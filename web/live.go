@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -11,8 +12,8 @@ const (
 	liveBeat  = 20 * time.Second // and hears something at least this often
 )
 
-// live tells a page that something was written, so that it can look again. It
-// ends when the browser leaves, and with the server.
+// live tells a page that something was written since it was made, so that it can
+// look again. It ends when the browser leaves, and with the server.
 func (v *visit) live() (any, error) {
 	out := http.NewResponseController(v.w)
 	h := v.w.Header()
@@ -23,8 +24,15 @@ func (v *visit) live() (any, error) {
 		_, err := fmt.Fprint(v.w, text)
 		return err == nil && out.Flush() == nil
 	}
+	seen, err := strconv.Atoi(v.FormValue("seen"))
+	if err != nil {
+		seen = v.seen
+	}
 	for said := say("retry: 2000\n\n"); said; {
 		changed := v.d.cfg.DB.Watch()
+		if last := v.d.cfg.DB.LastCommit(); last > seen {
+			seen, changed = last, closed
+		}
 		beat := time.NewTimer(liveBeat)
 		select {
 		case <-v.Context().Done():
@@ -32,6 +40,7 @@ func (v *visit) live() (any, error) {
 		case <-v.d.stopping:
 			said = false
 		case <-changed:
+			seen = v.d.cfg.DB.LastCommit()
 			said = say("event: change\ndata: 1\n\n")
 			pause := time.NewTimer(liveEvery)
 			select {
@@ -49,6 +58,9 @@ func (v *visit) live() (any, error) {
 	}
 	return written{}, nil
 }
+
+// closed is what has changed already.
+var closed = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // Stop ends what pages are being told, so that the server can shut down.
 func (d *Dashboard) Stop() { d.stop() }

@@ -28,6 +28,7 @@ type visit struct {
 	now    time.Time
 	user   *automations.User // nil on open pages
 	secret string            // of the session
+	seen   int               // the last transaction before anything was read
 }
 
 // redirect is what a handler returns to lead to another page, with a notice
@@ -47,6 +48,7 @@ type refused struct {
 type shown struct {
 	Path    string
 	Query   url.Values
+	Seen    int // the last transaction that the page knows of
 	User    *automations.User
 	Notice  string   // what has just been done
 	Problem *problem // what is wrong with what was sent; nil when nothing is
@@ -81,7 +83,7 @@ func (rt route) maxBody() int64 {
 // page answers a route.
 func (d *Dashboard) page(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v := &visit{Request: r, d: d, w: w, now: time.Now().UTC().Truncate(time.Millisecond)}
+		v := &visit{Request: r, d: d, w: w, now: time.Now().UTC().Truncate(time.Millisecond), seen: d.cfg.DB.LastCommit()}
 		if !rt.open && !v.enter() {
 			return
 		}
@@ -200,7 +202,7 @@ func (v *visit) takeNotice() string {
 
 func (v *visit) show(status int, page string, data any, p *problem) {
 	s := shown{
-		Path: v.URL.Path, Query: v.URL.Query(), User: v.user, Problem: p, Data: data,
+		Path: v.URL.Path, Query: v.URL.Query(), Seen: v.seen, User: v.user, Problem: p, Data: data,
 		Site: site{BaseURL: v.d.cfg.BaseURL, Version: v.d.cfg.Version, Captures: v.d.cfg.Engine.Captures(), Held: v.d.cfg.Engine.Held()},
 	}
 	if v.Method == http.MethodGet {
@@ -217,7 +219,11 @@ func (d *Dashboard) message(w http.ResponseWriter, r *http.Request, status int, 
 // render makes the whole page before any of it leaves.
 func (d *Dashboard) render(w http.ResponseWriter, status int, page string, data any) {
 	var out bytes.Buffer
-	if err := d.pages[page].Execute(&out, data); err != nil {
+	t, err := d.pages[page]()
+	if err == nil {
+		err = t.Execute(&out, data)
+	}
+	if err != nil {
 		d.cfg.Log.Error("page failed", "page", page, "error", err)
 		http.Error(w, "This page could not be made. The server's log says why.", http.StatusInternalServerError)
 		return

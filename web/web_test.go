@@ -1,14 +1,17 @@
 package web
 
 import (
+	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -386,5 +389,57 @@ func TestUnsubscribe(t *testing.T) {
 	}
 	if status, _ := call(http.MethodPost, all, ""); status != 404 {
 		t.Errorf("a deleted contact: %d", status)
+	}
+}
+
+// A page that was made before something was written is told at once, whenever
+// it begins to listen.
+func TestLiveTellsWhatWasMissed(t *testing.T) {
+	db, d := newDashboard(t)
+	b := signedIn(t, d)
+	page := b.want(b.get("/dashboard"), 200, `data-live="/dashboard/live?seen=`)
+	seen := regexp.MustCompile(`live\?seen=(\d+)`).FindString(page)
+	fill(t, db)
+	server := httptest.NewServer(d.Handler())
+	defer server.Close()
+	defer d.Stop()
+	r, err := http.NewRequest(http.MethodGet, server.URL+"/dashboard/"+seen, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.AddCookie(&http.Cookie{Name: sessionCookie, Value: b.cookies[sessionCookie]})
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if lines.Text() == "event: change" {
+			return
+		}
+	}
+	t.Error("the page was not told")
+}
+
+// Every file of a page belongs to a route, and can be read.
+func TestPagesAreWhole(t *testing.T) {
+	_, d := newDashboard(t)
+	paths, err := fs.Glob(files, "pages/*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		name := strings.TrimSuffix(strings.TrimPrefix(path, "pages/"), ".html")
+		if name == "layout" || name == "parts" {
+			continue
+		}
+		if d.pages[name] == nil {
+			t.Errorf("no route shows %s", path)
+		} else if _, err := d.pages[name](); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(paths) != len(d.pages)+2 {
+		t.Errorf("%d files, %d pages", len(paths), len(d.pages))
 	}
 }
