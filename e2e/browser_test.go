@@ -161,7 +161,7 @@ func (b *browser) press(selector string) {
 func (b *browser) fill(selector, text string) {
 	b.t.Helper()
 	clear := chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := chromedp.Evaluate[bool]("(() => { document.querySelector(" + quoted(selector) + ").value = ''; return true })()")(ctx, t)
+		_, err := chromedp.Evaluate[bool]("(() => { document.querySelector("+quoted(selector)+").value = ''; return true })()")(ctx, t)
 		return err
 	})
 	b.onPage("filling "+selector, chromedp.WaitVisible(chromedp.CSS(selector)), clear, chromedp.SendKeys(chromedp.CSS(selector), text))
