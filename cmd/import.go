@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -409,24 +410,61 @@ func (m *move) outcome(a *app, dryRun bool) error {
 	return err
 }
 
+// together is how many contacts of a file are brought in at once: they share
+// commits. Of everything else, and from other servers, one follows the other.
+const together = 32
+
 // carry brings everything in. An object that is refused is noted, and the others
 // go on; any other error ends it.
 func (m *move) carry() error {
 	for _, p := range m.parts {
-		for _, t := range p.tasks {
-			err := m.bring(p.kind, t)
-			if refused, ok := errors.AsType[*refusedError](err); ok && refused.status < 500 {
-				p.Problems = append(p.Problems, fmt.Sprintf("%s %s: %s", p.kind.object, strings.TrimPrefix(t.key, "alias "), refused.message))
-				continue
-			}
-			if err != nil {
-				return err
-			}
+		workers := 1
+		if _, file := m.src.(fileSource); file && p.kind.object == "contact" {
+			workers = together
+		}
+		if err := m.carryPart(p, workers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *move) carryPart(p *part, workers int) (failed error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	next := 0
+	take := func() (t task, ok bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if failed != nil || next == len(p.tasks) {
+			return t, false
+		}
+		next++
+		return p.tasks[next-1], true
+	}
+	settle := func(t task, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		refused, ok := errors.AsType[*refusedError](err)
+		switch {
+		case ok && refused.status < 500:
+			p.Problems = append(p.Problems, fmt.Sprintf("%s %s: %s", p.kind.object, strings.TrimPrefix(t.key, "alias "), refused.message))
+		case err != nil:
+			failed = errors.Join(failed, err)
+		default:
 			p.Done++
 			m.tell("bringing in "+p.kind.plural, int64(p.Done), 0)
 		}
 	}
-	return nil
+	for range workers {
+		wg.Go(func() {
+			for t, ok := take(); ok; t, ok = take() {
+				settle(t, m.bring(p.kind, t))
+			}
+		})
+	}
+	wg.Wait()
+	return failed
 }
 
 func (m *move) bring(k kind, t task) error {
@@ -439,6 +477,9 @@ func (m *move) bring(k kind, t task) error {
 	case t.have == nil:
 		if made, err = m.create(k, r); err != nil {
 			return err
+		}
+		if k.object == "contact" { // nothing refers to it
+			return nil
 		}
 		for _, id := range append(t.also, t.row.text("id")) {
 			m.ids[id] = made.text("id")
