@@ -41,6 +41,7 @@ type Email struct {
 	TopicID       ID          `json:"topic_id,omitzero"`  // who has opted out of it gets nothing
 	Test          bool        `json:"test,omitempty"`     // asked for with a test key, or by a test run
 	Released      bool        `json:"released,omitempty"` // a person wants it sent although it is a test
+	Alert         bool        `json:"alert,omitempty"`    // about this program, to its operator
 	From          string      `json:"from"`
 	To            []string    `json:"to"`
 	CC            []string    `json:"cc,omitempty"`

@@ -35,6 +35,10 @@ const (
 
 	// WebhookTestNotice is sent when somebody asks for it and to nobody else.
 	WebhookTestNotice NoticeType = "webhook.test"
+
+	// These go to the webhook of the configuration and to no other.
+	AlertBeganNotice NoticeType = "alert.began"
+	AlertEndedNotice NoticeType = "alert.ended"
 )
 
 // NoticeTypes lists every NoticeType that a webhook can ask for.

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/viper"
 	"golang.org/x/crypto/acme"
 
+	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/automations/inbound"
 	"github.com/opensend/opensend/automations/mail"
@@ -36,6 +38,7 @@ type Config struct {
 	// Retention says how long records are kept.
 	Retention RetentionConfig `mapstructure:"retention"`
 	Storage   StorageConfig   `mapstructure:"storage"`
+	Alerts    AlertsConfig    `mapstructure:"alerts"`
 	Pprof     bool            `mapstructure:"pprof"` // profiles on the control socket
 	// TrustedProxies are the networks whose word on the client's address counts.
 	TrustedProxies []string          `mapstructure:"trusted_proxies"`
@@ -49,6 +52,41 @@ type CertificateConfig struct {
 	CertFile      string `mapstructure:"cert_file"` // PEM, the chain included; for tls: files
 	KeyFile       string `mapstructure:"key_file"`  // PEM
 	ACMEDirectory string `mapstructure:"acme_directory"`
+}
+
+// AlertsConfig says who is told when something is wrong with the program.
+type AlertsConfig struct {
+	Email   string `mapstructure:"email"`
+	Webhook string `mapstructure:"webhook" secret:"true"`        // many such URLs are passwords
+	Secret  string `mapstructure:"webhook_secret" secret:"true"` // whsec_ and base64
+}
+
+// plan checks the keys and reads them.
+func (a AlertsConfig) plan(from string) (engine.AlertPlan, error) {
+	p := engine.AlertPlan{Email: a.Email, Webhook: a.Webhook}
+	if a.Email != "" {
+		if _, err := automations.NormalizeEmail(a.Email); err != nil {
+			return p, fmt.Errorf("alerts.email must be an address such as ops@example.com; it is %q", a.Email)
+		}
+		if from == "" {
+			return p, errors.New("alerts.email needs mail.from, the sender of what is mailed there")
+		}
+	}
+	u, err := url.Parse(a.Webhook)
+	if a.Webhook != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "") {
+		return p, errors.New("alerts.webhook must be an http or https URL, such as https://example.com/alerts")
+	}
+	if a.Secret == "" {
+		return p, nil
+	}
+	text, ok := strings.CutPrefix(a.Secret, "whsec_")
+	if p.Secret, err = base64.StdEncoding.DecodeString(text); err != nil || !ok || len(p.Secret) < 24 || len(p.Secret) > 64 {
+		return p, errors.New("alerts.webhook_secret must be whsec_ and 24 to 64 bytes in base64, as openssl rand -base64 32 prints them")
+	}
+	if a.Webhook == "" {
+		return p, errors.New("alerts.webhook_secret needs alerts.webhook")
+	}
+	return p, nil
 }
 
 // StorageConfig bounds the data file.
@@ -324,6 +362,9 @@ func (c *Config) check() error {
 	if _, err := networks("webhooks.allow_private", c.Webhooks.AllowPrivate); err != nil {
 		return err
 	}
+	if _, err := c.Alerts.plan(c.Mail.From); err != nil {
+		return err
+	}
 	return errors.Join(
 		c.Storage.check(),
 		c.inbound().Check(),
@@ -426,6 +467,9 @@ func (c *Config) engine() (engine.Config, error) {
 		return config, err
 	}
 	if config.AllowPrivate, err = networks("webhooks.allow_private", c.Webhooks.AllowPrivate); err != nil {
+		return config, err
+	}
+	if config.Alerts, err = c.Alerts.plan(c.Mail.From); err != nil {
 		return config, err
 	}
 	if smtp := c.sender(); smtp != nil {

@@ -134,21 +134,27 @@ func TestConfigErrors(t *testing.T) {
 		"tls: yes please":                        "tls must be one of none, auto, files",
 		"tls: auto":                              "tls: auto needs a base_url that begins with https://",
 		"base_url: https://192.0.2.1\ntls: auto": "tls: auto needs a public name",
-		"base_url: https://a.example.com\ntls: auto\nlisten: unix:/x":               "cannot be spoken on a unix socket",
-		"base_url: https://a.example.com\ntls: files\ncertificate:\n  cert_file: a": "needs certificate.cert_file and certificate.key_file",
-		"certificate:\n  key_file: a":                                               "need tls: files",
-		"certificate:\n  acme_directory: http://ca.example.com":                     "certificate.acme_directory must be a URL",
-		"mail:\n  from: nobody":                                                     "mail.from must be an address",
-		"storage:\n  max_size: 10MB":                                                "storage.max_size must be at least 32 MiB",
-		"storage:\n  max_size: big":                                                 "line 2: storage.max_size must be a size such as 20GB or 512MiB",
-		"storage:\n  max_size: 99999999TB":                                          "line 2: storage.max_size must be a size that a file can have",
-		"retention:\n  events: soon":                                                "line 2: retention.events must be a time such as 90d or 12h, or forever",
-		"retention:\n  mail: -1d":                                                   "line 2: retention.mail must be a time",
-		"retention:\n  runs: 30":                                                    "line 2: retention.runs must be a time",
-		"webhooks:\n  allow_private: [10.0.0.1]":                                    "webhooks.allow_private[0] must be a network",
-		"webhooks:\n  allow_private: 10.0.0.0/8":                                    "must be a list",
-		"mail:\n  workers: 0":                                                       "mail.workers must be 1 to 64",
-		"mail:\n  on_unconfirmed: guess":                                            "mail.on_unconfirmed must be one of hold, resend",
+		"base_url: https://a.example.com\ntls: auto\nlisten: unix:/x":                  "cannot be spoken on a unix socket",
+		"base_url: https://a.example.com\ntls: files\ncertificate:\n  cert_file: a":    "needs certificate.cert_file and certificate.key_file",
+		"certificate:\n  key_file: a":                                                  "need tls: files",
+		"certificate:\n  acme_directory: http://ca.example.com":                        "certificate.acme_directory must be a URL",
+		"mail:\n  from: nobody":                                                        "mail.from must be an address",
+		"storage:\n  max_size: 10MB":                                                   "storage.max_size must be at least 32 MiB",
+		"storage:\n  max_size: big":                                                    "line 2: storage.max_size must be a size such as 20GB or 512MiB",
+		"storage:\n  max_size: 99999999TB":                                             "line 2: storage.max_size must be a size that a file can have",
+		"retention:\n  events: soon":                                                   "line 2: retention.events must be a time such as 90d or 12h, or forever",
+		"retention:\n  mail: -1d":                                                      "line 2: retention.mail must be a time",
+		"retention:\n  runs: 30":                                                       "line 2: retention.runs must be a time",
+		"webhooks:\n  allow_private: [10.0.0.1]":                                       "webhooks.allow_private[0] must be a network",
+		"webhooks:\n  allow_private: 10.0.0.0/8":                                       "must be a list",
+		"mail:\n  workers: 0":                                                          "mail.workers must be 1 to 64",
+		"mail:\n  on_unconfirmed: guess":                                               "mail.on_unconfirmed must be one of hold, resend",
+		"pprof: sometimes":                                                             "line 1: pprof must be true or false",
+		"alerts:\n  email: ops":                                                        "alerts.email must be an address such as ops@example.com",
+		"alerts:\n  email: ops@example.com":                                            "alerts.email needs mail.from",
+		"alerts:\n  webhook: ftp://example.com":                                        "alerts.webhook must be an http or https URL",
+		"alerts: {webhook: 'https://example.com', webhook_secret: whsec_c2hvcnQ=}":     "alerts.webhook_secret must be whsec_ and 24 to 64 bytes in base64",
+		"alerts: {webhook_secret: whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}": "alerts.webhook_secret needs alerts.webhook",
 	} {
 		_, err := loadText(t, text, "")
 		matched := false
@@ -173,7 +179,7 @@ func TestConfigRowsHideSecrets(t *testing.T) {
 			case kind.Kind() == reflect.Slice && kind.Elem().Kind() == reflect.Struct:
 				named(kind.Elem(), key+"[0].")
 			}
-			if secret := regexp.MustCompile(`(secret|password|token|key)$`).MatchString(key); secret != (field.Tag.Get("secret") != "") {
+			if secret := regexp.MustCompile(`(secret|password|token|key|^alerts\.webhook)$`).MatchString(key); secret != (field.Tag.Get("secret") != "") {
 				t.Errorf("%s: its tag says secret: %v", key, !secret)
 			}
 		}

@@ -113,6 +113,8 @@ func checkValue(node *yaml.Node, kind reflect.Type, key string) error {
 		if node.Tag != "!!int" {
 			return fmt.Errorf("line %d: %s must be a whole number; it is %q", node.Line, key, node.Value)
 		}
+	case kind.Kind() == reflect.Bool && node.Tag != "!!bool":
+		return fmt.Errorf("line %d: %s must be true or false; it is %q", node.Line, key, node.Value)
 	case node.Tag == "!!null":
 	case kind.Kind() == reflect.String && node.Tag != "!!str":
 		return fmt.Errorf("line %d: %s must be text; put %q into quotes", node.Line, key, node.Value)

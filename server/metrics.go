@@ -115,6 +115,14 @@ func (s *Server) writeFile(t *metrics.Text, f *engine.Figures) {
 	if f.Room.Known {
 		t.One(metrics.Gauge, "opensend_disk_free_bytes", "Room on the disk of the data file.", float64(f.Room.Disk))
 	}
+	open := map[string]bool{}
+	for _, a := range s.engine.Alerts() {
+		open[a.Kind] = true
+	}
+	t.Family(metrics.Gauge, "opensend_alert", "1 while the program itself says that something is wrong, by kind.")
+	for _, kind := range engine.AlertKinds() {
+		t.Sample(truth(open[kind]), "kind", kind)
+	}
 	if !f.Backup.At.IsZero() {
 		t.One(metrics.Gauge, "opensend_last_backup_age_seconds", "Age of the last backup; absent when there is none.", max(time.Since(f.Backup.At).Seconds(), 0))
 	}

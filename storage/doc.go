@@ -24,6 +24,7 @@
 //	                  "place"        where the file was served from, or when it was made as a backup: see [DB.Claim]
 //	                  "held"         Held; only while nothing moves because the file is a copy
 //	                  "backup"       Backup, the last one
+//	                  "alerts"       list of Alert: those that last or are still to be told
 //	                  "probe"        nothing; written to see whether the file takes writes
 //	contacts          contact                        Contact
 //	contact_emails    len address                    contact

@@ -75,6 +75,9 @@ func (tx *Tx) SaveEmail(row *EmailRow) error {
 func (tx *Tx) tellEmail(row *EmailRow) error {
 	was := row.status
 	row.status = row.Status
+	if row.Alert {
+		return nil
+	}
 	kind := automations.EmailNoticeType(row.Status)
 	if was == "" && row.Status == automations.EmailQueued && !row.ScheduledAt.IsZero() {
 		kind = automations.EmailScheduledNotice

@@ -58,6 +58,8 @@ type Config struct {
 	AllowPrivate []netip.Prefix
 	// Backup says where and how often the file is backed up.
 	Backup BackupPlan
+	// Alerts says who is told when something is wrong with the program.
+	Alerts AlertPlan
 	// Workers is how many mails are sent at once; zero means 8.
 	Workers int
 	// Log gets what an operator should know; nil discards it.
@@ -82,7 +84,8 @@ type Engine struct {
 	resuming    sync.Mutex
 	lastTurn    atomic.Int64 // when the wake loop last looked, in Unix milliseconds
 	handovers   Handovers
-	toldFull    atomic.Int64 // when it was last said that the file is full, in Unix milliseconds
+	alerts      atomic.Pointer[[]storage.Alert] // those that last
+	toldFull    atomic.Int64                    // when it was last said that the file is full, in Unix milliseconds
 }
 
 // New makes an Engine. Nothing moves until Run.
@@ -103,6 +106,9 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg, db: cfg.DB, log: cfg.Log, clock: newSteadyClock(), pace: newPace(cfg.PerMinute, cfg.PerMinuteToDomain), outbound: newOutboundClient(cfg.AllowPrivate), public: newOutboundClient(nil),
 		wakeKick: make(chan struct{}, 1), outboxKick: make(chan struct{}, 1), eraseKick: make(chan struct{}, 1), released: make(chan struct{}),
 	}
+	if err := e.checkAlerts(); err != nil {
+		return nil, err
+	}
 	return e, e.begin()
 }
 
@@ -117,7 +123,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	sendMail := func(ctx context.Context) error { return e.outboxLoop(ctx, markers) }
-	loops := []func(context.Context) error{e.unheld(e.wakeLoop), e.unheld(sendMail), e.unheld(e.webhookLoop), e.eraseLoop, e.expireLoop, e.sweepLoop, e.backupLoop}
+	loops := []func(context.Context) error{e.unheld(e.wakeLoop), e.unheld(sendMail), e.unheld(e.webhookLoop), e.eraseLoop, e.expireLoop, e.sweepLoop, e.backupLoop, e.alertLoop}
 	errs := make([]error, len(loops))
 	var wg sync.WaitGroup
 	for i, loop := range loops {

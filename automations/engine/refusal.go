@@ -11,6 +11,9 @@ import (
 // refusals names the recipients that must not be written to although the mail
 // was queued: what has become true meanwhile counts.
 func refusals(tx *storage.Tx, email *automations.Email) (barred []automations.Settled, err error) {
+	if email.Alert {
+		return nil, nil // it is for the operator, who asked for it in the configuration
+	}
 	for _, address := range email.Recipients() {
 		why, err := refusal(tx, email, address)
 		if err != nil {
