@@ -47,9 +47,9 @@ func seed(ctx context.Context, s *server) (paths []string) {
 	delivery := sent["delivery"].(map[string]any)
 	of := "/automations/" + id(automation)
 	return []string{
-		"", "/events", "/events/" + id(delivery), "/events/unmatched", "/events/send", "/events/types", "/events/types/new", "/events/types/" + id(kind),
+		"", "/events", "/events/" + id(delivery), "/events/unmatched", "/events/send", "/events/types", "/events/types/new", "/events/types/" + id(kind) + "?infer=1",
 		"/automations", "/automations/new", of, of + "/edit", of + "/runs", of + "/revisions", of + "/settings", "/runs", "/runs/" + id(automation) + "/" + id(run),
-		"/contacts", "/contacts/new", "/contacts/segments", "/contacts/topics", "/contacts/" + id(contact),
+		"/contacts", "/contacts/new", "/contacts/segments", "/contacts/topics", "/contacts/import", "/contacts/" + id(contact) + "?edit=1",
 		"/templates", "/templates/" + id(template), "/mail", "/mail/" + id(mail),
 		"/keys", "/webhooks", "/webhooks/" + id(webhook), "/system/users",
 	}

@@ -192,13 +192,13 @@ func TestTimeline(t *testing.T) {
 		if err := tx.CreateContact(bob); err != nil {
 			return err
 		}
-		for i := range 4 * timelineRows {
+		for i := range 5 * timelineRows {
 			id, whose := uuid.Must(uuid.NewV7()), ada
 			if i%5 == 4 {
 				whose = bob
 			}
 			var err error
-			if i < timelineRows || i%7 == 0 { // the oldest are all mail
+			if i < 2*timelineRows || i%7 == 0 { // the oldest are all mail
 				err = tx.InsertEmail(&automations.Email{ID: id, Status: automations.EmailCaptured, ContactID: whose.ID, To: []string{whose.Email}, Subject: "s", CreatedAt: at}, &automations.EmailContent{})
 			} else {
 				err = tx.AddDelivery(&automations.Delivery{ID: id, Event: "x", ContactID: whose.ID, Email: whose.Email, ReceivedAt: at})

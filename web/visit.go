@@ -89,7 +89,7 @@ func (d *Dashboard) page(rt route) http.HandlerFunc {
 		}
 		if r.Method == http.MethodPost {
 			r.Body = http.MaxBytesReader(w, r.Body, rt.maxBody())
-			if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+			if err := r.ParseMultipartForm(rt.maxBody()); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 				d.message(w, r, http.StatusRequestEntityTooLarge, "The form could not be read: it is too large, or was cut short.")
 				return
 			}
