@@ -51,6 +51,7 @@ func seed(ctx context.Context, s *server) (paths []string) {
 		"/automations", "/automations/new", of, of + "/edit", of + "/runs", of + "/revisions", of + "/settings", "/runs", "/runs/" + id(automation) + "/" + id(run),
 		"/contacts", "/contacts/new", "/contacts/segments", "/contacts/topics", "/contacts/import", "/contacts/" + id(contact) + "?edit=1",
 		"/templates", "/templates/" + id(template), "/mail", "/mail/" + id(mail),
-		"/keys", "/webhooks", "/webhooks/" + id(webhook), "/system/users",
+		"/keys", "/webhooks", "/webhooks/" + id(webhook),
+		"/system", "/system/backups", "/system/storage", "/system/doctor", "/system/configuration", "/system/changes", "/system/users",
 	}
 }

@@ -27,6 +27,7 @@ type todayPage struct {
 	Room     storage.Room
 	Backup   storage.Backup
 	Empty    bool // nothing has happened yet
+	Alerts   []storage.Alert
 }
 
 // inFlight is how many runs are not over.
@@ -73,6 +74,7 @@ func (v *visit) today() (any, error) {
 	if page.Room, err = v.d.cfg.DB.Room(); err != nil {
 		return nil, err
 	}
+	page.Alerts = v.d.cfg.Engine.Alerts()
 	page.judge()
 	return page, nil
 }
@@ -102,6 +104,7 @@ func (p *todayPage) judge() {
 	if !p.Overdue.IsZero() {
 		wrong = append(wrong, "runs are overdue since "+duration(time.Since(p.Overdue)))
 	}
+	add(int64(len(p.Alerts)), "alert", "alerts")
 	mails := p.Counts["sent"] + p.Counts["captured"]
 	sent := fmt.Sprintf("%s events and %s mails in the last 24 hours", number(p.Counts["accepted"]), number(mails))
 	if p.Calm = len(wrong) == 0; p.Calm {
