@@ -53,8 +53,8 @@ func TestBuildAndWatch(t *testing.T) {
 	b.sees("captured")
 
 	b.visit(s.base + "/dashboard/keys")
-	b.fill("[name=name]", "shop")
-	b.press("main form.fields button, main form button")
+	b.fill("input[placeholder=app]", "shop")
+	b.press("form:has(input[placeholder=app]) button")
 	b.sees("os_")
 	b.press(".who button")
 	b.sees("Sign in")
