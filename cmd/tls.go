@@ -172,9 +172,9 @@ func (f *certificateFiles) marks() (marks [2]fileMark) {
 // meanwhile is read again.
 func (f *certificateFiles) load() error {
 	f.mark = f.marks()
-	for key, path := range map[string]string{"cert_file": f.cert, "key_file": f.key} {
-		if _, err := os.ReadFile(path); err != nil {
-			return fmt.Errorf("certificate.%s %s cannot be read: it must exist and be readable by this user", key, path)
+	for _, file := range [][2]string{{"cert_file", f.cert}, {"key_file", f.key}} {
+		if _, err := os.ReadFile(file[1]); err != nil {
+			return fmt.Errorf("certificate.%s %s cannot be read: it must exist and be readable by this user", file[0], file[1])
 		}
 	}
 	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
