@@ -23,10 +23,6 @@ type eventsPage struct {
 	Reasons  []automations.Reason
 }
 
-// eventQueries are what the list of events can be narrowed by, in the words of
-// GET /deliveries.
-var eventQueries = []string{"event", "email", "contact_id", "verdict", "from", "to"}
-
 func (v *visit) events() (any, error) {
 	page := eventsPage{Reasons: automations.Reasons(), Here: v.URL.RequestURI()}
 	filter, query, err := v.eventFilter()
