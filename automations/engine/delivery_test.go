@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,15 +77,20 @@ func TestWaitingIsNotTrying(t *testing.T) {
 	})
 }
 
+// refuse is what a server says that turns down the only recipient.
+func refuse(to string, err *mail.SendError) (mail.Reply, error) {
+	return mail.Reply{Refused: []mail.Refused{{Address: to, Err: err}}}, err
+}
+
 // An address that the mail server says does not exist gets no more mail, from
 // nobody. A refusal of the sender suppresses nobody.
 func TestBouncesSuppress(t *testing.T) {
 	for _, bounced := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			sends := 0
-			e := newEngine(t, Config{Sender: sendFunc(func(string, []string, []byte) (mail.Reply, error) {
+			e := newEngine(t, Config{Sender: sendFunc(func(_ string, to []string, _ []byte) (mail.Reply, error) {
 				sends++
-				return mail.Reply{}, &mail.SendError{Class: mail.Permanent, Code: 550, Text: "550 no", Bounced: bounced}
+				return refuse(to[0], &mail.SendError{Class: mail.Permanent, Code: 550, Text: "550 no", Bounced: bounced})
 			})})
 			workflow(t, e.db, sendNow, "", nil)
 			e.start(t)
@@ -111,4 +118,71 @@ func TestBouncesSuppress(t *testing.T) {
 			}
 		})
 	}
+}
+
+// When no recipient of several is accepted, each of them is told apart: who does
+// not exist is suppressed with the server's words, and the others are tried
+// again alone.
+func TestAllRefusedForReasons(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nobody := &mail.SendError{Class: mail.Permanent, Code: 550, Text: "550 nobody", Bounced: true}
+		disliked := &mail.SendError{Class: mail.Permanent, Code: 554, Text: "554 policy"}
+		full := &mail.SendError{Class: mail.Temporary, Code: 452, Text: "452 full"}
+		said := map[string]*mail.SendError{"gone@example.com": nobody, "never@example.com": disliked, "full@example.com": full, "lost@example.com": nobody}
+		var tried []string
+		e := newEngine(t, Config{Sender: sendFunc(func(_ string, to []string, _ []byte) (mail.Reply, error) {
+			tried = append(tried, strings.Join(to, " "))
+			if slices.Equal(to, []string{"full@example.com"}) {
+				return mail.Reply{Code: 250}, nil
+			}
+			var reply mail.Reply
+			worst := said[to[0]]
+			for _, address := range to {
+				reply.Refused = append(reply.Refused, mail.Refused{Address: address, Err: said[address]})
+				if said[address] == full {
+					worst = full
+				}
+			}
+			return reply, worst
+		})})
+		e.start(t)
+		for _, tt := range []struct {
+			to         []string
+			status     automations.EmailStatus
+			tried      []string
+			settled    string
+			suppressed string
+		}{
+			{[]string{"gone@example.com", "never@example.com", "full@example.com"}, automations.EmailSent, []string{"gone@example.com never@example.com full@example.com", "full@example.com"},
+				"gone@example.com failed 550 nobody, never@example.com failed 554 policy, full@example.com sent ", "gone@example.com"},
+			{[]string{"lost@example.com", "never@example.com"}, automations.EmailFailed, []string{"lost@example.com never@example.com"},
+				"lost@example.com failed 550 nobody, never@example.com failed 554 policy", "lost@example.com"},
+		} {
+			tried = nil
+			results, _, err := e.SendEmails([]*EmailRequest{{To: tt.to, Subject: "x", Text: "x"}}, true, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			email, _ := emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == results[0].Email.ID })
+			var settled []string
+			for _, s := range email.Settled {
+				settled = append(settled, fmt.Sprintf("%s %s %s", s.Address, s.Status, s.Reason))
+			}
+			if got := strings.Join(settled, ", "); email.Status != tt.status || got != tt.settled || !slices.Equal(tried, tt.tried) {
+				t.Errorf("%v: %s, %q, tried %q", tt.to, email.Status, got, tried)
+			}
+			err = e.db.View(func(tx *storage.Tx) error {
+				for _, address := range tt.to {
+					if tx.Suppressed(address) != (address == tt.suppressed) {
+						t.Errorf("%s suppressed: %v", address, tx.Suppressed(address))
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

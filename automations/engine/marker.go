@@ -61,7 +61,8 @@ func (e *Engine) openMarkers() (*markers, error) {
 	return m, nil
 }
 
-// Close removes the file: nothing is in hand any more.
+// Close leaves the file for the next start: after a failure of the data file
+// it tells what became of the mail in hand.
 func (m *markers) Close() {
 	if m.file != nil {
 		m.file.Close()

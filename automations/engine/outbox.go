@@ -150,7 +150,7 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 	}
 	reply, sendErr := e.cfg.Sender.Send(ctx, mail.Envelope{From: m.from, To: m.to, Message: m.content.Message, ID: m.id, Mark: slot.mark})
 	e.handovers.count(reply, sendErr)
-	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(m.to, reply, sendErr)...)
+	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(reply)...)
 }
 
 // postpone puts a mail off without an attempt.

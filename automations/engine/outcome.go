@@ -23,6 +23,9 @@ func (e *Engine) result(email *automations.Email, to []string, reply mail.Reply,
 		return
 	}
 	email.LastError = err.Error()
+	if len(to) > 1 { // the others may still get it
+		email.Settled = append(email.Settled, turnedDown(reply)...)
+	}
 	failure, _ := errors.AsType[*mail.SendError](err)
 	switch {
 	case failure != nil && failure.Class == mail.Permanent:
@@ -45,16 +48,23 @@ func classOf(err error) mail.Class {
 }
 
 // bounces are the recipients that the server says do not exist.
-func bounces(to []string, reply mail.Reply, err error) (addresses []string) {
+func bounces(reply mail.Reply) (addresses []string) {
 	for _, r := range reply.Refused {
 		if r.Err.Bounced {
 			addresses = append(addresses, r.Address)
 		}
 	}
-	if failure, ok := errors.AsType[*mail.SendError](err); ok && failure.Bounced && len(to) == 1 {
-		addresses = append(addresses, to[0])
-	}
 	return addresses
+}
+
+// turnedDown are the recipients that the server will never take mail for.
+func turnedDown(reply mail.Reply) (settled []automations.Settled) {
+	for _, r := range reply.Refused {
+		if r.Err.Class == mail.Permanent {
+			settled = append(settled, automations.Settled{Address: r.Address, Status: automations.EmailFailed, Reason: r.Err.Error()})
+		}
+	}
+	return settled
 }
 
 // taken records that the server took the mail, for all recipients or for all

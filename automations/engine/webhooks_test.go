@@ -399,6 +399,9 @@ func TestEveryNotice(t *testing.T) {
 			"unconfirmed@example.com": &mail.SendError{Class: mail.Unknown, Text: "gone"},
 		}
 		e := newEngine(t, Config{Sender: sendFunc(func(_ string, to []string, _ []byte) (mail.Reply, error) {
+			if failure, ok := results[to[0]].(*mail.SendError); ok && failure.Class == mail.Permanent {
+				return refuse(to[0], failure)
+			}
 			return mail.Reply{Code: 250}, results[to[0]]
 		})})
 		rc := receive(t, e, status(200))

@@ -78,11 +78,12 @@ func (e *Envelope) mark(s Stage) {
 	}
 }
 
-// Reply is what a server said when it took a message.
+// Reply is what a server said when it took a message. Of a failure it has the
+// refused recipients alone.
 type Reply struct {
 	Code    int
 	Text    string
-	Refused []Refused // recipients that it did not take the message for
+	Refused []Refused // recipients that it did not accept
 }
 
 // Refused is a recipient that the server did not accept.
@@ -247,14 +248,14 @@ func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
 	}
 	refused, err := recipients(client, e.To)
 	if err != nil {
-		return Reply{}, err
+		return Reply{Refused: refused}, err
 	}
 	body, err := client.Data()
 	if err != nil {
-		return Reply{}, failure("DATA", err)
+		return Reply{Refused: refused}, failure("DATA", err)
 	}
 	if _, err := bytes.NewReader(e.Message).WriteTo(body); err != nil {
-		return Reply{}, temporary("sending the message", err)
+		return Reply{Refused: refused}, temporary("sending the message", err)
 	}
 	e.mark(FinalDot)
 	response, err := body.CloseWithResponse()
@@ -268,14 +269,14 @@ func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
 		f := failure("the message", err)
 		f.Bounced = false // it is about the message
 		e.mark(map[Class]Stage{Temporary: PutOff, Permanent: TurnedDown}[f.Class])
-		return Reply{}, f
+		return Reply{Refused: refused}, f
 	}
-	return Reply{}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + Printable(err.Error())}
+	return Reply{Refused: refused}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + Printable(err.Error())}
 }
 
-// recipients names the recipients to the server and returns those it refuses,
-// unless these are all: then its last reply is the error, a temporary one if
-// any was.
+// recipients names the recipients to the server and returns those it refuses.
+// When these are all, its first reply is the error, or a temporary one if any
+// was.
 func recipients(client *smtp.Client, to []string) (refused []Refused, err error) {
 	for _, address := range to {
 		err := client.Rcpt(address, nil)
@@ -283,7 +284,7 @@ func recipients(client *smtp.Client, to []string) (refused []Refused, err error)
 			continue
 		}
 		if _, replied := errors.AsType[*smtp.SMTPError](err); !replied {
-			return nil, failure(rcpt, err)
+			return refused, failure(rcpt, err)
 		}
 		refused = append(refused, Refused{address, failure(rcpt, err)})
 	}
@@ -296,7 +297,7 @@ func recipients(client *smtp.Client, to []string) (refused []Refused, err error)
 			worst = r.Err
 		}
 	}
-	return nil, worst
+	return refused, worst
 }
 
 const rcpt = "RCPT TO"

@@ -187,8 +187,8 @@ func TestSendToSeveral(t *testing.T) {
 	if err != nil || len(reply.Refused) != 2 || reply.Refused[0].Address != "gone@example.com" || reply.Refused[0].Err.Class != Permanent || reply.Refused[1].Err.Class != Temporary {
 		t.Errorf("%+v %v", reply, err)
 	}
-	if _, err = send("gone@example.com", "full@example.com"); err == nil || err.(*SendError).Class != Temporary {
-		t.Errorf("all refused, one for now: %v", err)
+	if reply, err = send("gone@example.com", "full@example.com"); err == nil || err.(*SendError).Class != Temporary || len(reply.Refused) != 2 || !reply.Refused[0].Err.Bounced {
+		t.Errorf("all refused, one for now: %+v %v", reply, err)
 	}
 	if _, err = send("gone@example.com"); err == nil || err.(*SendError).Class != Permanent || len(server.messages) != 1 {
 		t.Errorf("refused: %v, %d messages", err, len(server.messages))
