@@ -72,7 +72,7 @@ func parseStep(raw json.RawMessage, index int, newID func() ID) (Step, error) {
 		id = newID()
 	}
 	step.ID = id
-	if !slices.Contains(stepTypes(), step.Type) {
+	if !slices.Contains(StepTypes(), step.Type) {
 		hint := ""
 		if near := Nearest(string(step.Type), stepTypeNames()); near != "" {
 			hint = "; did you mean " + near + "?"
@@ -82,7 +82,8 @@ func parseStep(raw json.RawMessage, index int, newID func() ID) (Step, error) {
 	return step, p.Err()
 }
 
-func stepTypes() []StepType {
+// StepTypes are all the types that a step can have.
+func StepTypes() []StepType {
 	return []StepType{
 		StepTrigger, StepDelay, StepWaitForEvent, StepCondition, StepSendEmail, StepContactUpdate,
 		StepContactDelete, StepAddToSegment, StepRemoveFromSegment, StepEnd,
@@ -90,7 +91,7 @@ func stepTypes() []StepType {
 }
 
 func stepTypeNames() (names []string) {
-	for _, t := range stepTypes() {
+	for _, t := range StepTypes() {
 		names = append(names, string(t))
 	}
 	return names

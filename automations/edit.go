@@ -87,7 +87,7 @@ func (d Definition) Insert(from string, way EdgeType, s Step) (Definition, error
 		return d, refuse("%s is no way out of step %q", way, from)
 	case d.Index(s.Key) >= 0:
 		return d, refuse("there is a step %q already", s.Key)
-	case s.Type == StepTrigger || !slices.Contains(stepTypes(), s.Type):
+	case s.Type == StepTrigger || !slices.Contains(StepTypes(), s.Type):
 		return d, refuse("a step of type %q cannot be inserted", s.Type)
 	case len(d.Steps) >= MaxSteps:
 		return d, refuse("an automation may have %d steps", MaxSteps)

@@ -72,7 +72,7 @@ func randomEdit(rnd *rand.Rand, d Definition, n int) (name string, next Definiti
 	}
 	switch rnd.IntN(10) {
 	case 0, 1, 2:
-		kind := stepTypes()[rnd.IntN(len(stepTypes()))]
+		kind := StepTypes()[rnd.IntN(len(StepTypes()))]
 		if ways := d.Connected().Ways(step); len(ways) > 0 {
 			way = ways[rnd.IntN(len(ways))].Type
 		}
@@ -171,7 +171,7 @@ func TestEditsOfBrokenDefinitions(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		var d Definition
 		for range 1 + rnd.IntN(5) {
-			d.Steps = append(d.Steps, validStep(fmt.Sprint("k", rnd.IntN(4)), stepTypes()[rnd.IntN(len(stepTypes()))]))
+			d.Steps = append(d.Steps, validStep(fmt.Sprint("k", rnd.IntN(4)), StepTypes()[rnd.IntN(len(StepTypes()))]))
 		}
 		for range rnd.IntN(8) {
 			d.Connections = append(d.Connections, Connection{fmt.Sprint("k", rnd.IntN(5)), fmt.Sprint("k", rnd.IntN(5)), EdgeTypes()[rnd.IntN(5)]})

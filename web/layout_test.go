@@ -118,6 +118,19 @@ func TestPanelsKeepConfigs(t *testing.T) {
 	}
 }
 
+// The builder offers every type of step, and every page has words for it.
+func TestEveryStepTypeHasItsWords(t *testing.T) {
+	offered := map[string]bool{string(automations.StepTrigger): true} // each automation has one
+	for _, i := range insertables {
+		offered[i.Type] = true
+	}
+	for _, kind := range automations.StepTypes() {
+		if !offered[string(kind)] || panelTitles[kind] == "" || stepTypeWords[kind] == "" {
+			t.Errorf("%s is missing in insertables, panelTitles or stepTypeWords", kind)
+		}
+	}
+}
+
 // panelForm is what a browser sends of a panel.
 func panelForm(p *panel) map[string][]string {
 	form := map[string][]string{}
