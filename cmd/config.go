@@ -245,8 +245,13 @@ func loadOrigins(path string, getenv func(string) string) (Config, origins, erro
 	if err != nil {
 		return Config{}, from, err
 	}
-	if cfg.Listen == "" {
+	switch {
+	case cfg.Listen == "":
 		from["listen"] = "base_url"
+	case from["base_url"] == "":
+		if at := baseAt(cfg.Listen); at != "" {
+			cfg.BaseURL, from["base_url"] = at, "listen"
+		}
 	}
 	if err := cfg.resolve(); err != nil {
 		return Config{}, from, err
@@ -342,6 +347,23 @@ func listenAt(base *url.URL, direct bool) string {
 		return ":" + port
 	}
 	return defaultListen
+}
+
+// baseAt is where this machine reaches a server that listens there; "" for a
+// socket, and for what is no address.
+func baseAt(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || strings.HasPrefix(listen, unixPrefix) {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	base := "http://" + net.JoinHostPort(host, port)
+	if _, err := url.Parse(base); err != nil {
+		return ""
+	}
+	return base
 }
 
 func (c *Config) check() error {

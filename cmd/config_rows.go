@@ -176,7 +176,7 @@ one.`,
 			if a.json {
 				return a.printJSON(checked)
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s is good: it sets %d keys\n", checked.File, checked.Keys)
+			_, err = fmt.Fprintf(a.stdout, "%s is good: it sets %s\n", checked.File, plural(checked.Keys, "key"))
 			return err
 		},
 	}

@@ -76,6 +76,14 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %+v %v", base, cfg, err)
 		}
 	}
+	for listen, base := range map[string]string{
+		"127.0.0.1:9000": "http://127.0.0.1:9000", ":9000": "http://127.0.0.1:9000", "[::]:9000": "http://127.0.0.1:9000",
+		"[::1]:9000": "http://[::1]:9000", "unix:/run/x.sock": "http://" + defaultListen,
+	} {
+		if cfg, err := loadText(t, "listen: '"+listen+"'\n", ""); err != nil || cfg.Listen != listen || cfg.BaseURL != base {
+			t.Errorf("%s: %+v %v", listen, cfg, err)
+		}
+	}
 	if cfg, err := loadText(t, "", ""); err != nil || cfg.sender() != nil || cfg.Listen != defaultListen {
 		t.Errorf("%+v %v", cfg, err)
 	}
