@@ -105,7 +105,9 @@ func (a *app) foreignKey(cmd *cobra.Command, file string) (key string, err error
 	case file == "-":
 		raw, err = io.ReadAll(io.LimitReader(a.stdin, 1<<16))
 	case file != "":
-		raw, err = os.ReadFile(file)
+		if raw, err = os.ReadFile(file); err != nil {
+			return "", fmt.Errorf("the key file %s cannot be read: it must exist and be readable by this user", file)
+		}
 	case isFile && term.IsTerminal(int(in.Fd())):
 		fmt.Fprint(a.stderr, "API key of the other side: ")
 		raw, err = term.ReadPassword(int(in.Fd()))

@@ -182,8 +182,8 @@ func printOverdue(w io.Writer, o *storage.Overdue) {
 		fmt.Fprintln(w, "Nothing fell due.")
 		return
 	}
-	fmt.Fprintf(w, "Since %s these fell due: %d runs to go on, %d mails and %d webhook notices to send.\n", o.Oldest.Format(time.RFC3339), o.Runs, o.Emails, o.Notices)
+	fmt.Fprintf(w, "Since %s these fell due: %s to go on, %s and %s to send.\n", o.Oldest.Format(time.RFC3339), plural(o.Runs, "run"), plural(o.Emails, "mail"), plural(o.Notices, "webhook notice"))
 	for _, part := range o.Automations {
-		fmt.Fprintf(w, "  %q (%s): %d runs, %d mails\n", part.Name, part.ID, part.Runs, part.Emails)
+		fmt.Fprintf(w, "  %q (%s): %s, %s\n", part.Name, part.ID, plural(part.Runs, "run"), plural(part.Emails, "mail"))
 	}
 }
