@@ -29,6 +29,7 @@ type email struct {
 	RunID        *string    `json:"run_id"`
 	StepKey      *string    `json:"step_key"`
 	Attempts     int        `json:"attempts"`
+	Recipients   []fate     `json:"recipients"` // those whose fate differs from the mail's
 	Reports      []report   `json:"reports"`
 	LastError    *string    `json:"last_error"`
 	ScheduledAt  *time.Time `json:"scheduled_at"`
@@ -40,6 +41,20 @@ type email struct {
 	Text    *string                      `json:"text"`
 	Headers []string                     `json:"headers"`
 	Links   []struct{ Text, URL string } `json:"links"`
+}
+
+// fate is what became of one recipient of several.
+type fate struct {
+	Address string `json:"address"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason"`
+}
+
+func (f fate) String() string {
+	if f.Reason == "" {
+		return oneLine(f.Address) + ": " + f.Status
+	}
+	return oneLine(f.Address) + ": " + f.Status + " (" + strings.Map(printable, f.Reason) + ")"
 }
 
 // report is what was told of a mail after it had left.
@@ -213,6 +228,9 @@ func (m email) print(w io.Writer) error {
 	}...)
 	if err != nil {
 		return err
+	}
+	for _, f := range m.Recipients {
+		fmt.Fprintf(w, "\n%s\n", f)
 	}
 	for _, r := range m.Reports {
 		fmt.Fprintf(w, "\n%s: %s %s\n", r.At.Format(time.DateTime), oneLine(r.Address), r.what())
