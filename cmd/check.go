@@ -59,7 +59,7 @@ func (a *app) check(cfg Config) error {
 		}
 	}
 	if n := len(report.Faults); n > 0 {
-		return &exitError{exitFailed, fmt.Errorf("%s does not fit together: %d faults", cfg.Data, n), "opensend check --repair, with the server stopped; or restore a backup"}
+		return &exitError{exitFailed, fmt.Errorf("%s does not fit together: %s", cfg.Data, plural(n, "fault")), "opensend check --repair, with the server stopped; or restore a backup"}
 	}
 	if a.json {
 		return nil
@@ -116,13 +116,13 @@ func (a *app) repair(cfg Config, really bool) error {
 	}
 	switch {
 	case len(left) > 0:
-		return &exitError{exitFailed, fmt.Errorf("%d faults cannot be repaired", len(left)), "opensend restore BACKUP"}
+		return &exitError{exitFailed, fmt.Errorf("%s cannot be repaired", plural(len(left), "fault")), "opensend restore BACKUP"}
 	case a.json:
 		return nil
 	case len(done) == 0:
 		fmt.Fprintln(a.stdout, "There is nothing to repair.")
 	case really:
-		fmt.Fprintf(a.stdout, "%d faults repaired; the file is whole.\n", len(done))
+		fmt.Fprintf(a.stdout, "%s repaired; the file is whole.\n", plural(len(done), "fault"))
 	default:
 		fmt.Fprintf(a.stdout, "Nothing has been changed. Do this with: opensend check --repair --yes\n")
 	}
@@ -205,6 +205,11 @@ func (a *app) breakdown() (*storage.Breakdown, error) {
 	if err != nil {
 		return nil, err
 	}
+	return breakdownOf(cfg)
+}
+
+// breakdownOf asks the server for it, or looks itself when there is none.
+func breakdownOf(cfg Config) (*storage.Breakdown, error) {
 	src, err := openSource(cfg)
 	if err != nil {
 		return nil, err

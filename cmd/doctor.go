@@ -148,6 +148,8 @@ func (d *doctor) folder() {
 const (
 	littleRoom = 1 << 30
 	noRoom     = 64 << 20
+	// littleBound is littleRoom for what storage.max_size leaves.
+	littleBound = 64 << 20
 )
 
 func (d *doctor) disk() {
@@ -285,10 +287,35 @@ func (d *doctor) whole() {
 	case err != nil:
 		d.say("data file", failing, "opensend check", "%s", err)
 	case len(report.Faults) > 0:
-		d.say("data file", failing, "opensend check", "%d faults, the first: %s", len(report.Faults), report.Faults[0].Text)
+		d.say("data file", failing, "opensend check", "%s, the first: %s", plural(len(report.Faults), "fault"), report.Faults[0].Text)
 	default:
 		d.say("data file", fine, "", "whole: %s, %d rows", size(report.Bytes), report.Rows)
+		d.bound()
 	}
+}
+
+// bound looks at what storage.max_size leaves, as long as there is such a bound.
+func (d *doctor) bound() {
+	if d.cfg.Storage.MaxSize == 0 {
+		return
+	}
+	b, err := breakdownOf(d.cfg)
+	if err != nil {
+		d.say("bound", failing, "opensend storage", "%s", err)
+		return
+	}
+	d.room(int64(d.cfg.Storage.MaxSize), b.Bytes-b.FreeBytes)
+}
+
+// room warns where the server does: see LowRoom of the store.
+func (d *doctor) room(limit, used int64) {
+	left := max(limit-used, 0)
+	if left < min(limit/8, littleBound) {
+		d.say("bound", warning, "raise storage.max_size, or keep less by retention: new events are refused before nothing is left",
+			"%s of storage.max_size, %s, are left", size(left), size(limit))
+		return
+	}
+	d.say("bound", fine, "", "%s of storage.max_size, %s, are left", size(left), size(limit))
 }
 
 // oldBackup is how old the last backup may be where none are scheduled.

@@ -102,3 +102,19 @@ func TestDoctorDNS(t *testing.T) {
 		}
 	}
 }
+
+// The doctor warns of a file near its bound where the server does.
+func TestDoctorBound(t *testing.T) {
+	for _, c := range []struct {
+		limit, used int64
+		want        rating
+	}{
+		{32 << 20, 28 << 20, fine}, {32 << 20, 28<<20 + 1, warning}, {32 << 20, 33 << 20, warning},
+		{1 << 40, 1<<40 - 64<<20, fine}, {1 << 40, 1<<40 - 64<<20 + 1, warning},
+	} {
+		d := &doctor{}
+		if d.room(c.limit, c.used); len(d.found) != 1 || d.found[0].Verdict != c.want {
+			t.Errorf("%d of %d: %+v", c.used, c.limit, d.found)
+		}
+	}
+}
