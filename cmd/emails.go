@@ -72,7 +72,7 @@ func (r report) what() string {
 	var why []string
 	for _, text := range []*string{r.Status, r.Text} {
 		if text != nil {
-			why = append(why, oneLine(*text))
+			why = append(why, strings.Map(printable, *text))
 		}
 	}
 	if why != nil {
