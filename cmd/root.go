@@ -156,7 +156,11 @@ func strict(cmd *cobra.Command) {
 		}
 	} else if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			err := check(cmd, args)
+			if err != nil && check(cmd, nil) == nil && check(cmd, args[:1]) != nil {
+				return usage(cmd, "%s takes no arguments; it got %q", cmd.CommandPath(), args[0])
+			}
+			if err != nil {
 				return usage(cmd, "%w; write it as: %s", err, cmd.UseLine())
 			}
 			return nil
