@@ -1,9 +1,12 @@
 package cmd
 
 import (
+	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,12 +14,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var update = flag.Bool("update", false, "write docs/cli.md and docs/configuration.md anew")
+var update = flag.Bool("update", false, "write docs/cli.md, docs/configuration.md and docs/api.md anew")
 
 // The reference pages say what the program says of itself. After a change:
 // go test ./cmd -run Reference -update
 func TestReference(t *testing.T) {
-	for path, text := range map[string]string{"../docs/cli.md": commandReference(), "../docs/configuration.md": configurationReference(t)} {
+	for path, text := range map[string]string{"../docs/cli.md": commandReference(), "../docs/configuration.md": configurationReference(t), "../docs/api.md": apiReference(t)} {
 		if *update {
 			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
@@ -128,4 +131,53 @@ func about(comment string) string {
 		lines[i] = strings.TrimSpace(strings.TrimPrefix(lines[i], "#"))
 	}
 	return strings.ReplaceAll(strings.Join(lines, " "), "|", `\|`)
+}
+
+// apiReference is every route of the API's document.
+func apiReference(t *testing.T) string {
+	text, err := os.ReadFile("../server/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Info struct{ Description string }
+		Tags []struct{ Name, Description string }
+	}
+	var paths struct{ Paths yaml.Node }
+	if err := errors.Join(yaml.Unmarshal(text, &doc), yaml.Unmarshal(text, &paths)); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "# API\n\nMade from [openapi.yaml](../server/openapi.yaml), which has every field, limit and error. A server shows it at `/docs` and gives it at\n`/openapi.json`.\n\n%s", doc.Info.Description)
+	for _, tag := range doc.Tags {
+		fmt.Fprintf(&out, "\n## %s\n\n%s\n\n| | | keys |\n|---|---|---|\n", tag.Name, tag.Description)
+		describeRoutes(t, &out, &paths.Paths, tag.Name)
+	}
+	return out.String()
+}
+
+// describeRoutes writes a row for each route of a tag, in the document's order.
+func describeRoutes(t *testing.T, out *strings.Builder, paths *yaml.Node, tag string) {
+	for i := 0; i < len(paths.Content); i += 2 {
+		methods := paths.Content[i+1]
+		for m := 0; m < len(methods.Content); m += 2 {
+			var op struct {
+				Tags       []string
+				Summary    string
+				Permission string `yaml:"x-permission"`
+				Security   *[]any `yaml:"security"`
+			}
+			if method := methods.Content[m].Value; method == "parameters" || methods.Content[m+1].Kind != yaml.MappingNode {
+				continue
+			} else if err := methods.Content[m+1].Decode(&op); err != nil {
+				t.Fatal(err)
+			} else if slices.Contains(op.Tags, tag) {
+				keys := cmp.Or(op.Permission, "full_access")
+				if op.Security != nil && len(*op.Security) == 0 {
+					keys = "none"
+				}
+				fmt.Fprintf(out, "| `%s %s` | %s | %s |\n", strings.ToUpper(method), paths.Content[i].Value, strings.ReplaceAll(op.Summary, "|", "\\|"), keys)
+			}
+		}
+	}
 }
