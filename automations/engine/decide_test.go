@@ -63,6 +63,7 @@ func TestResendEmail(t *testing.T) {
 			e.start(t)
 			run := e.mustAccept(t, event("start", "a@example.com")).Started[0]
 			time.Sleep(idle)
+			synctest.Wait()
 			stopped := runOf(t, e.db, run)
 			for range 2 {
 				email, err := e.ResendEmail(mailOf(t, e, run).ID)
@@ -73,6 +74,7 @@ func TestResendEmail(t *testing.T) {
 					t.Errorf("while its mail is sent again the run is %+v", again)
 				}
 				time.Sleep(idle)
+				synctest.Wait()
 				if again := runOf(t, e.db, run); len(server.messages) == 2 && again.Status != stopped.Status {
 					t.Errorf("the second attempt left the run %s, the first %s", again.Status, stopped.Status)
 				}
@@ -85,6 +87,7 @@ func TestResendEmail(t *testing.T) {
 			}
 			e.mustAccept(t, event("paid", "a@example.com"))
 			time.Sleep(idle)
+			synctest.Wait()
 			if run := runOf(t, e.db, run); run.Status != automations.RunCompleted || run.Steps["w"].Status != automations.StepCompleted {
 				t.Errorf("after the event the run is %s", run.Status)
 			}
@@ -103,9 +106,11 @@ func TestResendEmailOfARunThatWentOn(t *testing.T) {
 		e.start(t)
 		retried := e.mustAccept(t, event("start", "a@example.com")).Started[0]
 		time.Sleep(idle)
+		synctest.Wait()
 		old := mailOf(t, e, retried)
 		cancelled := e.mustAccept(t, event("start", "b@example.com")).Started[0]
 		time.Sleep(idle)
+		synctest.Wait()
 		if _, err := e.CancelRun(cancelled.Ref(), "no"); err != nil {
 			t.Fatal(err)
 		}
@@ -114,6 +119,7 @@ func TestResendEmailOfARunThatWentOn(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(idle)
+			synctest.Wait()
 			_, err := e.ResendEmail(old.ID)
 			wantCode(t, err, "email_run_gone_on")
 		}
@@ -125,6 +131,7 @@ func TestResendEmailOfARunThatWentOn(t *testing.T) {
 		_, err = e.ResendEmail(mailOf(t, e, cancelled).ID)
 		wantCode(t, err, "email_automation_deleted")
 		time.Sleep(idle)
+		synctest.Wait()
 		if len(server.messages) != 4 {
 			t.Errorf("%d messages", len(server.messages))
 		}
@@ -144,11 +151,13 @@ func TestResendEmailToSeveral(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		id := results[0].Email.ID
 		if _, err := e.ResendEmail(id); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		email, _ := emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == id })
 		if email.Status != automations.EmailSent || len(server.to) != 2 || !slices.Equal(server.to[1], []string{"a@example.com"}) {
 			t.Errorf("%s after sending to %v", email.Status, server.to)
@@ -168,6 +177,7 @@ func TestReleaseEmailToSeveral(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		stop()
 		err = e.db.Update(func(tx *storage.Tx) error {
 			s, err := tx.SuppressionOf("b@example.com")
@@ -186,6 +196,7 @@ func TestReleaseEmailToSeveral(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		if len(server.to) != 1 || !slices.Equal(server.to[0], []string{"a@example.com", "b@example.com"}) {
 			t.Errorf("released to %v", server.to)
 		}
@@ -212,11 +223,13 @@ func TestConfirmEmail(t *testing.T) {
 		e.start(t)
 		run := e.mustAccept(t, event("start", "a@example.com")).Started[0]
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		email, err := e.ConfirmEmail(mailOf(t, e, run).ID)
 		if err != nil || email.Status != automations.EmailSent || time.Since(email.SentAt) < 59*time.Minute {
 			t.Fatalf("%+v %v", email, err)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		if run := runOf(t, e.db, run); run.Status != automations.RunCompleted || len(server.messages) != 1 {
 			t.Errorf("the run is %s after %d messages", run.Status, len(server.messages))
 		}
@@ -237,6 +250,7 @@ func TestReleaseEmail(t *testing.T) {
 			runs = append(runs, e.mustAccept(t, event("start", address)).Started[0])
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		ids := make([]automations.ID, len(runs))
 		for i, run := range runs {
 			ids[i] = mailOf(t, e, run).ID
@@ -255,11 +269,13 @@ func TestReleaseEmail(t *testing.T) {
 		}
 		kick(e.eraseKick)
 		time.Sleep(idle)
+		synctest.Wait()
 		for _, id := range ids[:3] {
 			if email, err := e.ReleaseEmail(id); err != nil || email.Status != automations.EmailQueued || !email.SentAt.IsZero() {
 				t.Fatalf("%+v %v", email, err)
 			}
 			time.Sleep(idle)
+			synctest.Wait()
 		}
 		_, err = e.ReleaseEmail(ids[3])
 		wantCode(t, err, "email_erased")
@@ -288,6 +304,7 @@ func TestNoticesOfTests(t *testing.T) {
 		e.mustAccept(t, testEvent("start", "a@example.com"))
 		e.mustAccept(t, event("start", "a@example.com"))
 		time.Sleep(idle)
+		synctest.Wait()
 		told := map[any][]string{}
 		for _, r := range rc.all() {
 			told[r.data()["test"]] = append(told[r.data()["test"]], string(r.kind()))
@@ -330,6 +347,7 @@ func TestTestMode(t *testing.T) {
 			}
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		stop()
 		e = newEngine(t, config)
 		e.start(t)
@@ -338,6 +356,7 @@ func TestTestMode(t *testing.T) {
 			t.Errorf("a test event resumed %+v", paid.Resumed)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		if len(server.messages) != 1 {
 			t.Errorf("%d mails left before the live event", len(server.messages))
 		}
@@ -346,6 +365,7 @@ func TestTestMode(t *testing.T) {
 			t.Errorf("a live event resumed %+v", paid.Resumed)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		if len(server.messages) != 2 {
 			t.Errorf("%d mails left", len(server.messages))
 		}
@@ -362,10 +382,12 @@ func TestTestMode(t *testing.T) {
 			t.Errorf("released over the quota: %v", err)
 		}
 		time.Sleep(24 * time.Hour)
+		synctest.Wait()
 		if _, err := e.ReleaseEmail(mailOf(t, e, test.Started[0]).ID); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(idle)
+		synctest.Wait()
 		if email := mailOf(t, e, test.Started[0]); email.Status != automations.EmailSent || !email.Test || len(server.messages) != 3 {
 			t.Errorf("the released test is %s after %d mails", email.Status, len(server.messages))
 		}

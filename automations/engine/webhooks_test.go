@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -537,9 +538,10 @@ func TestNoticesAreOfTheTransaction(t *testing.T) {
 func TestDeleteContactErasesNotices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEngine(t, Config{})
-		code := 500
+		var code atomic.Int32
+		code.Store(500)
 		rc := receive(t, e, func(w http.ResponseWriter, r received) {
-			w.WriteHeader(code)
+			w.WriteHeader(int(code.Load()))
 			w.Write(r.body) // an echo
 		})
 		w := e.webhook(t, "/hook", automations.ContactCreatedNotice, automations.EventReceivedNotice, automations.ContactDeletedNotice)
@@ -555,7 +557,7 @@ func TestDeleteContactErasesNotices(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := len(rc.all())
-		code = 200
+		code.Store(200)
 		time.Sleep(time.Hour)
 		for _, r := range rc.all()[before:] {
 			if text := string(r.body); strings.Contains(text, "ada@") || strings.Contains(text, "Lovelace") {

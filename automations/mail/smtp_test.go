@@ -47,7 +47,9 @@ type testSession struct{ server *testServer }
 func (s *testSession) Reset()        {}
 func (s *testSession) Logout() error { return nil }
 func (s *testSession) Mail(from string, options *smtp.MailOptions) error {
+	s.server.mu.Lock()
 	s.server.ids = append(s.server.ids, options.EnvelopeID)
+	s.server.mu.Unlock()
 	if from == "refused@example.com" {
 		return &smtp.SMTPError{Code: 550, Message: "no such\r\nsender"}
 	}
