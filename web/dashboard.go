@@ -1,12 +1,16 @@
 package web
 
 import (
+	"bytes"
+	"compress/gzip"
 	"embed"
 	"errors"
 	"html/template"
 	"io/fs"
 	"log/slog"
+	"mime"
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -106,7 +110,7 @@ func (d *Dashboard) Handler() http.Handler {
 	if err != nil {
 		panic(err) // it is embedded
 	}
-	inside.Handle("GET /dashboard/static/", http.StripPrefix("/dashboard/static/", cached(http.FileServerFS(static))))
+	inside.Handle("GET /dashboard/static/", http.StripPrefix("/dashboard/static", staticFiles(static)))
 	inside.HandleFunc("/", d.unknown)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, home, http.StatusSeeOther) })
@@ -129,13 +133,39 @@ func (d *Dashboard) Handler() http.Handler {
 	})
 }
 
-// cached lets browsers keep files for an hour: they change with the program,
-// whose version is in their address.
-func cached(files http.Handler) http.Handler {
+// staticFiles gives out the embedded files. Browsers keep them for an hour: they
+// change with the program, whose version is in their address. They are sent
+// compressed, which is done once; pages are not: a compressed page could give
+// away what it holds by its length.
+func staticFiles(static fs.FS) http.Handler {
+	var packed sync.Map // file to its gzip
+	plain := http.FileServerFS(static)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "public, max-age=3600")
-		files.ServeHTTP(w, r)
+		h := w.Header()
+		h.Set("Cache-Control", "public, max-age=3600")
+		h.Set("Vary", "Accept-Encoding")
+		content, err := fs.ReadFile(static, strings.TrimPrefix(r.URL.Path, "/"))
+		if err != nil || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			plain.ServeHTTP(w, r)
+			return
+		}
+		small, known := packed.Load(r.URL.Path)
+		if !known {
+			small = gzipped(content)
+			packed.Store(r.URL.Path, small)
+		}
+		h.Set("Content-Type", mime.TypeByExtension(path.Ext(r.URL.Path)))
+		h.Set("Content-Encoding", "gzip")
+		w.Write(small.([]byte))
 	})
+}
+
+func gzipped(content []byte) []byte {
+	var out bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	z.Write(content) // to memory: it does not fail
+	z.Close()
+	return out.Bytes()
 }
 
 func (d *Dashboard) unknown(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -441,5 +442,34 @@ func TestPagesAreWhole(t *testing.T) {
 	}
 	if len(paths) != len(d.pages)+2 {
 		t.Errorf("%d files, %d pages", len(paths), len(d.pages))
+	}
+}
+
+// Static files are the same compressed and plain, and the first page with all
+// that it loads stays small.
+func TestStaticFilesAreSmall(t *testing.T) {
+	_, d := newDashboard(t)
+	b := signedIn(t, d)
+	page := read(t, b.get("/dashboard"))
+	bytes := len(page)
+	for _, m := range regexp.MustCompile(`(?:src|href)="(/dashboard/static/[^"]+)"`).FindAllStringSubmatch(page, -1) {
+		plain := read(t, b.get(m[1]))
+		resp := b.do(http.MethodGet, m[1], "", "Accept-Encoding", "gzip")
+		small := read(t, resp)
+		z, err := gzip.NewReader(strings.NewReader(small))
+		if err != nil || resp.Header.Get("Content-Encoding") != "gzip" || resp.Header.Get("Content-Type") == "" {
+			t.Fatalf("%s: %v %v", m[1], resp.Header, err)
+		}
+		if whole, err := io.ReadAll(z); err != nil || string(whole) != plain || plain == "" {
+			t.Errorf("%s is another file when it is compressed: %v", m[1], err)
+		}
+		bytes += len(small)
+	}
+	t.Logf("the first page takes %d bytes", bytes)
+	if bytes > 60<<10 {
+		t.Errorf("the first page takes %d bytes", bytes)
+	}
+	if resp := b.do(http.MethodGet, "/dashboard/static/nothing.css", "", "Accept-Encoding", "gzip"); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("a file that is not there: %d", resp.StatusCode)
 	}
 }
