@@ -51,9 +51,11 @@ func (r *rig) timers() (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	// Half the kills come while timers fall due one by one, the others while the
-	// server makes up for what fell due when it was down.
+	// Half the kills come while timers fall due one by one, until two thirds of the
+	// longest delay, the others while the server makes up for what fell due when it
+	// was down.
 	ends := time.Now().Add(longest)
+	apart := 2 * longest / 3 / time.Duration(max(r.cycles/2, 1))
 	for i := range r.cycles {
 		if i == r.cycles/2 {
 			time.Sleep(time.Until(ends))
@@ -64,7 +66,7 @@ func (r *rig) timers() (result, error) {
 			}
 		}
 		if i < r.cycles/2 {
-			between(0, longest/time.Duration(r.cycles))
+			between(apart/2, apart*3/2)
 		} else {
 			between(0, 20*time.Millisecond)
 		}
