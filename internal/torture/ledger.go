@@ -135,14 +135,30 @@ func auditDelivery(tx *storage.Tx, d *automations.Delivery, r *result) {
 }
 
 func eachDelivery(tx *storage.Tx, visit func(*automations.Delivery)) error {
+	read := func(p storage.Page) ([]*automations.Delivery, storage.Rest, error) { return tx.Deliveries(p, nil) }
+	return eachRow(read, func(d *automations.Delivery) automations.ID { return d.ID }, visit)
+}
+
+func eachEmail(tx *storage.Tx, visit func(*automations.Email)) error {
+	read := func(p storage.Page) ([]*automations.Email, storage.Rest, error) { return tx.Emails(p, nil) }
+	return eachRow(read, func(e *automations.Email) automations.ID { return e.ID }, visit)
+}
+
+func eachRun(tx *storage.Tx, workflow automations.ID, visit func(*automations.Run)) error {
+	read := func(p storage.Page) ([]*automations.Run, storage.Rest, error) { return tx.Runs(workflow, p, nil) }
+	return eachRow(read, func(r *automations.Run) automations.ID { return r.ID }, visit)
+}
+
+// eachRow reads a list to its end.
+func eachRow[R any](read func(storage.Page) ([]R, storage.Rest, error), id func(R) automations.ID, visit func(R)) error {
 	for page, more := (storage.Page{Limit: 1000}), true; more; {
-		rows, rest, err := tx.Deliveries(page, nil)
+		rows, rest, err := read(page)
 		if err != nil {
 			return err
 		}
-		for _, d := range rows {
-			visit(d)
-			page.After = d.ID
+		for _, row := range rows {
+			visit(row)
+			page.After = id(row)
 		}
 		more = rest.More
 	}

@@ -149,24 +149,19 @@ func (m *mailServer) audit(path string, kills int) (r result, err error) {
 	count := map[automations.EmailStatus]int{}
 	twice, lost, arrived := 0, 0, 0
 	err = db.View(func(tx *storage.Tx) error {
-		for page, more := (storage.Page{Limit: 1000}), true; more; {
-			rows, rest, err := tx.Emails(page, nil)
-			if err != nil {
-				return err
+		err := eachEmail(tx, func(email *automations.Email) {
+			count[email.Status]++
+			switch taken := m.taken[email.MessageID]; {
+			case taken > 1:
+				twice++
+			case taken == 0 && email.Status == automations.EmailSent:
+				lost++
+			case taken == 1 && email.Status == automations.EmailUnconfirmed:
+				arrived++
 			}
-			for _, email := range rows {
-				count[email.Status]++
-				switch taken := m.taken[email.MessageID]; {
-				case taken > 1:
-					twice++
-				case taken == 0 && email.Status == automations.EmailSent:
-					lost++
-				case taken == 1 && email.Status == automations.EmailUnconfirmed:
-					arrived++
-				}
-				page.After = email.ID
-			}
-			more = rest.More
+		})
+		if err != nil {
+			return err
 		}
 		if err := tx.Check(); err != nil {
 			r.fault("check: %v", err)

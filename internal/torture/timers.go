@@ -153,16 +153,8 @@ func auditTimers(path string, total int) (r result, err error) {
 	defer db.Close()
 	runs, mails := 0, map[automations.RunRef]int{}
 	err = db.View(func(tx *storage.Tx) error {
-		for page, more := (storage.Page{Limit: 1000}), true; more; {
-			rows, rest, err := tx.Emails(page, nil)
-			if err != nil {
-				return err
-			}
-			for _, email := range rows {
-				mails[email.Run]++
-				page.After = email.ID
-			}
-			more = rest.More
+		if err := eachEmail(tx, func(email *automations.Email) { mails[email.Run]++ }); err != nil {
+			return err
 		}
 		workflows, err := tx.AllWorkflows()
 		if err != nil {
@@ -171,24 +163,19 @@ func auditTimers(path string, total int) (r result, err error) {
 		for _, w := range workflows {
 			var number int
 			fmt.Sscanf(w.Trigger, "sleep%d", &number)
-			for page, more := (storage.Page{Limit: 1000}), true; more; {
-				rows, rest, err := tx.Runs(w.ID, page, nil)
-				if err != nil {
-					return err
+			wanted := 0
+			if number%mailEvery == 0 {
+				wanted = 1
+			}
+			err := eachRun(tx, w.ID, func(run *automations.Run) {
+				runs++
+				if mails[run.Ref()] != wanted {
+					r.fault("run %s has %d mails instead of %d", run.ID, mails[run.Ref()], wanted)
 				}
-				for _, run := range rows {
-					runs++
-					wanted := 0
-					if number%mailEvery == 0 {
-						wanted = 1
-					}
-					if mails[run.Ref()] != wanted {
-						r.fault("run %s has %d mails instead of %d", run.ID, mails[run.Ref()], wanted)
-					}
-					auditTimer(run, timerDelay(number), &r)
-					page.After = run.ID
-				}
-				more = rest.More
+				auditTimer(run, timerDelay(number), &r)
+			})
+			if err != nil {
+				return err
 			}
 		}
 		if err := tx.Check(); err != nil {
