@@ -146,6 +146,10 @@ func eraseEmail(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 		return err
 	}
 	if !of.gets(row.Email) {
+		record, err := json.Marshal(row.Email)
+		if err != nil || !of.mention().InJSON(record) {
+			return err
+		}
 		return dropEmailContent(tx, row, of, now)
 	}
 	row.To, row.CC, row.BCC, row.ReplyTo, row.Tags, row.Settled, row.Reports = nil, nil, nil, nil, nil, nil, nil
@@ -208,6 +212,9 @@ func eraseFromContact(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 		return err
 	}
 	m := of.mention()
+	if record, err := json.Marshal(c); err != nil || !m.InJSON(record) {
+		return err
+	}
 	c.FirstName, c.LastName = m.Redact(c.FirstName), m.Redact(c.LastName)
 	properties := make(map[string]json.RawMessage, len(c.Properties))
 	for name, value := range c.Properties {

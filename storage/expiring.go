@@ -172,7 +172,7 @@ func (tx *Tx) dropAnswersNaming(m automations.Mention) error {
 				return &CorruptError{Bucket: idempotencyBucket.String(), Key: bytes.Clone(k)}
 			}
 			a, err := decode[IdempotentAnswer](idempotencyBucket, k, body)
-			if err == nil && m.Near(a.Answer) {
+			if err == nil && m.InJSON(a.Answer) {
 				keys = append(keys, bytes.Clone(k))
 			}
 			return err
