@@ -16,7 +16,7 @@ type World struct {
 	Now     time.Time
 	Trigger *Delivery
 	Contact *Contact    // nil when it was deleted; steps change it in place
-	Early   []*Delivery // kept for waits that were not reached, oldest first
+	Early   []*Delivery // kept for waits that were not reached, oldest first; those that ended one are taken out
 
 	SegmentExists func(ID) bool
 	AddressTaken  func(email string) bool                // by another contact
@@ -30,12 +30,12 @@ type Effects struct {
 	Email          *SendEmailAction // queue the mail of the current step; the run waits for it
 	ContactChanged bool
 	ContactDeleted bool
-	Consumed       ID // the early event that ended a wait
+	Consumed       []ID // the early events that ended waits
 }
 
 // Advance moves a run that is due from step to step, until it waits for a
-// time, an event or its mail, or is over. It changes the run and the world's
-// contact only. Calling it for a run that is not due changes nothing but
+// time, an event or its mail, or is over. It changes the run and the world
+// only. Calling it for a run that is not due changes nothing but
 // its WakeAt.
 func Advance(f *Flow, r *Run, w *World) Effects {
 	a := &advance{flow: f, run: r, world: w, scope: RunScope(r, w.Trigger, w.Contact)}
@@ -160,12 +160,13 @@ func (a *advance) delay(st *StepState, d *DelayAction) {
 
 func (a *advance) wait(st *StepState, w *WaitAction) {
 	if st.Status == StepRunning {
-		for _, d := range a.world.Early {
+		for i, d := range a.world.Early {
 			if !sameName(w.EventName, d.Event, true) {
 				continue
 			}
 			if held, _ := a.run.accepts(w, d, a.scope.Contact, a.scope.Trigger); held {
-				a.effects.Consumed = d.ID
+				a.effects.Consumed = append(a.effects.Consumed, d.ID)
+				a.world.Early = slices.Delete(a.world.Early, i, i+1)
 				a.run.received(st, d, a.world.Now)
 				a.scope.forget("steps", "wait")
 				return

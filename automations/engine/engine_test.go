@@ -509,3 +509,37 @@ func TestEventPassesBrokenWaits(t *testing.T) {
 		}
 	})
 }
+
+// An event that came early counts for one wait, and each of several for its
+// own, also when the waits follow one another at once.
+func TestEarlyEventCountsOnce(t *testing.T) {
+	const steps = `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"d","type":"delay","config":{"duration":"1 hour"}},
+		{"key":"one","type":"wait_for_event","config":{"event_name":"go"}},{"key":"two","type":"wait_for_event","config":{"event_name":"go"}},
+		{"key":"other","type":"wait_for_event","config":{"event_name":"on"}},{"key":"three","type":"wait_for_event","config":{"event_name":"go"}}]`
+	for early, want := range map[string]string{"": "one", "go": "two", "go go": "other", "on go go": "three", "go on go go": ""} {
+		synctest.Test(t, func(t *testing.T) {
+			e := newEngine(t, Config{})
+			workflow(t, e.db, steps, "", nil)
+			e.start(t)
+			r := e.mustAccept(t, event("start", "a@example.com"))
+			for name := range strings.FieldsSeq(early) {
+				e.mustAccept(t, event(name, "a@example.com"))
+			}
+			time.Sleep(2 * time.Hour)
+			synctest.Wait()
+			run := runOf(t, e.db, r.Started[0])
+			if run.CurrentStep != want {
+				t.Errorf("after %q the run is at %q, not at %q", early, run.CurrentStep, want)
+			}
+			err := e.db.View(func(tx *storage.Tx) error {
+				if left := tx.Arrivals(run.Ref()); len(left) != 0 {
+					t.Errorf("after %q %d events are kept although each ended its wait", early, len(left))
+				}
+				return tx.Check()
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

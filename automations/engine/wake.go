@@ -202,8 +202,8 @@ func (t *turn) save() error {
 			return err
 		}
 	}
-	if t.effects.Consumed != (automations.ID{}) {
-		if err := t.tx.DropArrival(t.row.Ref(), t.effects.Consumed); err != nil {
+	for _, id := range t.effects.Consumed {
+		if err := t.tx.DropArrival(t.row.Ref(), id); err != nil {
 			return err
 		}
 	}
