@@ -124,14 +124,9 @@ func (a *advance) complete(st *StepState, exit EdgeType, output any) {
 }
 
 // leave follows the edge the step's outcome chose, and ends the run where
-// there is none. A wait without an edge of its own for the outcome follows its
-// default edge.
+// there is none.
 func (a *advance) leave(s *FlowStep, st *StepState) {
-	next := s.Next(st.Exit)
-	if next == "" && s.Type == StepWaitForEvent {
-		next = s.Next(EdgeDefault)
-	}
-	if next != "" {
+	if next := s.after(st.Exit); next != "" {
 		a.run.CurrentStep = next
 		return
 	}

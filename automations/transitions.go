@@ -149,8 +149,9 @@ func (f *Flow) WaitNames() (names []string) {
 }
 
 // Arrived tells the run of an event of its contact, and returns what that
-// means to it and to which of its waits: Resumed, Kept for a wait not reached,
-// ConditionsNotMet when the filter of the wait it is in says no, or nothing.
+// means to it and to which of its waits: Resumed, Kept for a wait that it may yet
+// come to, ConditionsNotMet when the filter of the wait it is in says no, or
+// nothing.
 func (r *Run) Arrived(f *Flow, d, trigger *Delivery, c *Contact, foldCase bool, now time.Time) Verdict {
 	v := Verdict{WorkflowID: r.WorkflowID, RunID: r.ID}
 	for _, s := range f.Steps {
@@ -159,9 +160,9 @@ func (r *Run) Arrived(f *Flow, d, trigger *Delivery, c *Contact, foldCase bool, 
 			continue
 		}
 		switch st := r.Steps[s.Key]; {
-		case st == nil || st.Status == StepPending:
+		case (st == nil || st.Status == StepPending) && r.mayReach(f, s.Key):
 			v.Reason, v.StepKey, v.Compared = Kept, s.Key, nil
-		case st.Status == StepWaiting && s.Key == r.CurrentStep:
+		case st != nil && st.Status == StepWaiting && s.Key == r.CurrentStep:
 			held, compared := r.accepts(w, d, c, trigger.Payload)
 			if held {
 				r.received(st, d, now)
@@ -191,6 +192,31 @@ func (r *Run) received(st *StepState, d *Delivery, now time.Time) {
 	st.Output, _ = json.Marshal(map[string]any{"event_id": d.ID, "event_name": d.Event, "event": d.Payload})
 }
 
+// mayReach reports whether a way leads from where the run is to the step.
+func (r *Run) mayReach(f *Flow, key string) bool {
+	seen := map[string]bool{}
+	for ahead := []string{r.CurrentStep}; len(ahead) > 0; ahead = ahead[1:] {
+		if ahead[0] == key {
+			return true
+		}
+		s := f.Step(ahead[0])
+		if s == nil || seen[s.Key] {
+			continue
+		}
+		seen[s.Key] = true
+		if st := r.Steps[s.Key]; st != nil && st.Exit != "" {
+			ahead = append(ahead, s.after(st.Exit))
+			continue
+		}
+		for _, next := range s.next {
+			ahead = append(ahead, next)
+		}
+	}
+	return false
+}
+
+// sameName compares as names are looked up by: the lower case of some letters is
+// none that folding knows.
 func sameName(a, b string, foldCase bool) bool {
-	return a == b || foldCase && strings.EqualFold(a, b)
+	return a == b || foldCase && strings.ToLower(a) == strings.ToLower(b)
 }

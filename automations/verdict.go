@@ -18,7 +18,7 @@ const (
 	NearMiss         Reason = "near_miss"          // a trigger differs by case or one edit
 	ContactMissing   Reason = "contact_missing"    // the contact was deleted meanwhile
 	ReentryBlocked   Reason = "reentry_blocked"    // the contact is in this workflow already
-	TooMany          Reason = "too_many"           // one run more would make an event hold up everybody; see engine.MaxFanOut
+	TooMany          Reason = "too_many"           // one run more would make an event hold up everybody, see engine.MaxFanOut; or a run keeps storage.MaxArrivals events
 )
 
 // Reasons lists every Reason, in the order of the documentation.
@@ -76,6 +76,9 @@ func (v Verdict) Words() string {
 	case ReentryBlocked:
 		return "started nothing: the contact is in it already"
 	case TooMany:
+		if v.RunID != (ID{}) {
+			return fmt.Sprintf("not kept for run %s, which has yet to reach the wait for it at step %q: the run keeps as many events as it may already", v.RunID, v.StepKey)
+		}
 		return "started nothing: as many runs as one event may start or resume are there already"
 	}
 	return string(v.Reason)

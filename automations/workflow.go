@@ -139,6 +139,16 @@ func (f *Flow) Trigger() *FlowStep { return f.Steps[0] }
 // path.
 func (s *FlowStep) Next(edge EdgeType) string { return s.next[edge] }
 
+// after is the key of the step that an outcome leads to, "" when the run ends
+// there. A wait without an edge of its own for the outcome follows its default
+// edge.
+func (s *FlowStep) after(exit EdgeType) string {
+	if s.next[exit] == "" && s.Type == StepWaitForEvent {
+		return s.next[EdgeDefault]
+	}
+	return s.next[exit]
+}
+
 // The typed configs of the step types.
 type (
 	// TriggerAction starts a run when an event of the name arrives and the

@@ -83,7 +83,6 @@ func seed(t testing.TB, db *DB) *seeded {
 			tx.CreateAPIKey(&automations.APIKey{ID: newID(), Hash: nameHash("token")}),
 			tx.AddDedup(nameHash("d"), Dedup{DeliveryID: d.ID, Since: now, Until: now.Add(5 * time.Minute)}),
 			tx.AddIdempotentAnswer("door", "key", &IdempotentAnswer{CreatedAt: now}),
-			tx.AddArrival(s.sleeping.Ref(), d.ID),
 			tx.SaveWebhook(&automations.Webhook{ID: s.hook}),
 			tx.putRecord(erasuresBucket, idKey(newID()), Erasure{}),
 			tx.CreateUser(user),
@@ -91,6 +90,7 @@ func seed(t testing.TB, db *DB) *seeded {
 			tx.SaveSession("session", &automations.Session{UserID: user.ID, CreatedAt: now, SeenAt: now}),
 			tx.Invite("invitation", &automations.Invitation{UserID: user.ID, CreatedAt: now}),
 		}
+		_, arrived := tx.AddArrival(s.sleeping.Ref(), d.ID)
 		_, _, err := tx.Suppress(&automations.Suppression{ID: newID(), Email: "no@example.com"})
 		_, noticed := tx.QueueNotice(s.hook, automations.NoticeType("email.sent"), []byte("{}"), now)
 		errs = append(errs, noticed)
@@ -100,7 +100,7 @@ func seed(t testing.TB, db *DB) *seeded {
 				errs = append(errs, tx.AddWaits(r, []string{"paid"}))
 			}
 		}
-		return errors.Join(append(errs, err)...)
+		return errors.Join(append(errs, err, arrived)...)
 	})
 	return s
 }
@@ -180,7 +180,7 @@ func TestFaultsAndRepair(t *testing.T) {
 		"no revision":      {drop(revisionsBucket), "its revision 1: not found", true},
 		"stray wake":       {func(tx *Tx, s *seeded) error { return tx.put(wakesBucket, tuple(time.Now(), s.waiting.Ref()), nil) }, "does not expect it", false},
 		"stray wait":       {func(tx *Tx, s *seeded) error { return tx.AddWaits(s.end, []string{"paid"}) }, "a row of waits", false},
-		"stray arrival":    {func(tx *Tx, s *seeded) error { return tx.AddArrival(s.end.Ref(), s.end.TriggerEventID) }, "is kept for run", false},
+		"stray arrival":    {func(tx *Tx, s *seeded) error { _, err := tx.AddArrival(s.end.Ref(), s.end.TriggerEventID); return err }, "is kept for run", false},
 		"wrong count": {func(tx *Tx, s *seeded) error {
 			return tx.put(runCountsBucket, tuple(s.end.WorkflowID, "completed"), countBody(7))
 		}, "7 runs completed of automation", false},

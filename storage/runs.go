@@ -159,12 +159,13 @@ func (tx *Tx) Waiting(contact automations.ID, name string) (refs []automations.R
 // MaxArrivals is how many early events one run keeps; later ones are not kept.
 const MaxArrivals = 100
 
-// AddArrival keeps an event for a wait that the run has not reached.
-func (tx *Tx) AddArrival(ref automations.RunRef, delivery automations.ID) error {
+// AddArrival keeps an event for a wait that the run has not reached, unless the
+// run keeps enough of them.
+func (tx *Tx) AddArrival(ref automations.RunRef, delivery automations.ID) (kept bool, err error) {
 	if len(tx.Arrivals(ref)) >= MaxArrivals {
-		return nil
+		return false, nil
 	}
-	return tx.put(arrivalsBucket, tuple(ref, delivery), nil)
+	return true, tx.put(arrivalsBucket, tuple(ref, delivery), nil)
 }
 
 // Arrivals names the events kept for a run, oldest first.

@@ -269,8 +269,8 @@ func TestEarlyEventsAreBounded(t *testing.T) {
 			if i == 0 {
 				first = id
 			}
-			if err := tx.AddArrival(ref, id); err != nil {
-				return err
+			if kept, err := tx.AddArrival(ref, id); err != nil || kept != (i < storage.MaxArrivals) {
+				return fmt.Errorf("event %d: kept is %v, %w", i, kept, err)
 			}
 		}
 		if kept := tx.Arrivals(ref); len(kept) != storage.MaxArrivals || kept[0] != first {

@@ -246,7 +246,10 @@ func (a *acceptance) arrive(row *storage.RunRow, flow *automations.Flow, trigger
 	case "":
 		return nil
 	case automations.Kept:
-		err = a.tx.AddArrival(row.Ref(), d.ID)
+		var kept bool
+		if kept, err = a.tx.AddArrival(row.Ref(), d.ID); !kept {
+			v.Reason = automations.TooMany
+		}
 	case automations.Resumed:
 		a.receipt.Resumed = append(a.receipt.Resumed, row.Run)
 		err = a.tx.SaveRun(row)

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/storage"
+)
+
+// An event is not kept for a wait on a way that the run did not take.
+func TestEventForAWaitOnAnotherWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		workflow(t, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"start"}},
+			{"key":"c","type":"condition","config":{"type":"rule","field":"event.plan","operator":"eq","value":"pro"}},
+			{"key":"d","type":"delay","config":{"duration":"1 day"}},
+			{"key":"w","type":"wait_for_event","config":{"event_name":"paid"}}]`,
+			`[{"from":"t","to":"c"},{"from":"c","to":"d","type":"condition_met"},{"from":"c","to":"w","type":"condition_not_met"}]`, nil)
+		e.mustAccept(t, event("start", "ada@example.com"))
+		if v := e.mustAccept(t, event("paid", "ada@example.com")).Delivery.Verdicts; v[0].Reason != automations.Kept {
+			t.Errorf("before the condition: %v", v)
+		}
+		e.start(t)
+		time.Sleep(idle)
+		if r := e.mustAccept(t, event("paid", "ada@example.com")); r.Listened() || r.Delivery.Verdicts[0].Reason != automations.Unmatched {
+			t.Errorf("behind it: %v", r.Delivery.Verdicts)
+		}
+	})
+}
+
+// What folds case folds it as triggers and waits are looked up.
+func TestWaitInAnyAlphabet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		e.start(t)
+		workflow(t, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"İade"}},
+			{"key":"w","type":"wait_for_event","config":{"event_name":"İade Ödendi"}}]`, "", nil)
+		folded := func(name string) *Receipt {
+			ev := event(strings.ToLower(name), "ada@example.com")
+			ev.Intake.FoldCase = true
+			return e.mustAccept(t, ev)
+		}
+		run := folded("İade").Started[0]
+		time.Sleep(idle)
+		folded("İade Ödendi")
+		time.Sleep(idle)
+		if got := runOf(t, e.db, run); got.Status != automations.RunCompleted {
+			t.Errorf("the run is %s at %q", got.Status, got.CurrentStep)
+		}
+	})
+}
+
+func TestTooManyEarlyEvents(t *testing.T) {
+	e := newEngine(t, Config{})
+	workflow(t, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"start"}},{"key":"w","type":"wait_for_event","config":{"event_name":"paid"}}]`, "", nil)
+	run := e.mustAccept(t, event("start", "ada@example.com")).Started[0]
+	var last automations.Verdict
+	for range storage.MaxArrivals {
+		last = e.mustAccept(t, event("paid", "ada@example.com")).Delivery.Verdicts[0]
+	}
+	if last.Reason != automations.Kept {
+		t.Errorf("the last that is kept: %s", last.Words())
+	}
+	v := e.mustAccept(t, event("paid", "ada@example.com")).Delivery.Verdicts[0]
+	if v.Reason != automations.TooMany || v.RunID != run.ID || !strings.HasPrefix(v.Words(), "not kept for run "+run.ID.String()) {
+		t.Errorf("the first that is not: %s", v.Words())
+	}
+}
