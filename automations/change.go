@@ -15,7 +15,6 @@ type Change struct {
 	Method string    `json:"method"`
 	Route  string    `json:"route"` // as the API describes it, such as /contacts/{id}
 	Path   string    `json:"path"`  // as it was asked for; see ChangePath
-	Status int       `json:"status"`
 }
 
 // ChangePath is a path as the log keeps it: without addresses, which would

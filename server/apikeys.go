@@ -60,7 +60,7 @@ func (s *Server) createAPIKey(r *request) (answer, error) {
 	rand.Read(random[:])
 	token := automations.NewToken(random)
 	key.Hash, _ = automations.HashToken(token)
-	if err := s.db.Update(func(tx *storage.Tx) error { return tx.CreateAPIKey(key) }); err != nil {
+	if err := r.update(func(tx *storage.Tx) error { return tx.CreateAPIKey(key) }); err != nil {
 		return answer{}, err
 	}
 	return created(wireNewAPIKey{renderAPIKey(key), token})
@@ -87,7 +87,7 @@ func (s *Server) updateAPIKey(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var key *automations.APIKey
-	err = s.db.Update(func(tx *storage.Tx) error {
+	err = r.update(func(tx *storage.Tx) error {
 		key, err = tx.RenameAPIKey(id, name)
 		return err
 	})
@@ -102,7 +102,7 @@ func (s *Server) deleteAPIKey(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error { return tx.DeleteAPIKey(id) })
+	err = r.update(func(tx *storage.Tx) error { return tx.DeleteAPIKey(id) })
 	if err != nil {
 		return answer{}, orNotFound(err, "api_key", id.String())
 	}

@@ -29,13 +29,9 @@ func (rt route) audited() bool {
 	return true
 }
 
-// note writes the change that a request has made into the log, in an update of
-// its own once the change is durable: a crash between the two loses the line,
-// not the change. A file that takes no writes does not undo the change either.
-func (e *endpoint) note(r *request, status int) {
-	c := &automations.Change{
-		ID: uuid.Must(uuid.NewV7()), At: r.now, By: commandActor, Method: e.route.method, Route: e.route.path, Path: automations.ChangePath(r.URL.Path), Status: status,
-	}
+// changeBy is the line of the log that a request has, should it change something.
+func (e *endpoint) changeBy(r *request) *automations.Change {
+	c := &automations.Change{ID: uuid.Must(uuid.NewV7()), At: r.now, By: commandActor, Method: e.route.method, Route: e.route.path, Path: automations.ChangePath(r.URL.Path)}
 	actor := r.Header.Get(ActorHeader)
 	switch {
 	case r.key != nil:
@@ -43,7 +39,34 @@ func (e *endpoint) note(r *request, status int) {
 	case actor != "":
 		c.By = actor
 	}
-	if err := e.server.db.Update(func(tx *storage.Tx) error { return tx.AddChange(c) }); err != nil {
-		e.server.log.Warn("a change is missing in the log of changes", "by", c.By, "method", c.Method, "path", c.Path, "error", err)
+	return c
+}
+
+// note writes the request's line into the log of changes, in the transaction of
+// what it changes: neither is ever there without the other. Every further
+// transaction of a request that needs several writes the same line.
+func (r *request) note(tx *storage.Tx) error {
+	if r.change == nil {
+		return nil
+	}
+	return tx.AddChange(r.change)
+}
+
+// update is DB.Update for what the request changes.
+func (r *request) update(change func(*storage.Tx) error) error {
+	return r.server.db.Update(r.noted(change))
+}
+
+// intake is DB.Intake for what the request brings in.
+func (r *request) intake(change func(*storage.Tx) error) error {
+	return r.server.db.Intake(r.noted(change))
+}
+
+func (r *request) noted(change func(*storage.Tx) error) func(*storage.Tx) error {
+	return func(tx *storage.Tx) error {
+		if err := change(tx); err != nil {
+			return err
+		}
+		return r.note(tx)
 	}
 }

@@ -65,8 +65,8 @@ type knownKey struct {
 	*automations.APIKey
 }
 
-// findKey finds the key of a token. Keys are remembered until one is created
-// or revoked.
+// findKey finds the key of a token. Keys are remembered until one is created,
+// renamed or revoked.
 func (s *Server) findKey(token string, now time.Time) (key *automations.APIKey, err error) {
 	hash, ok := automations.HashToken(token)
 	if !ok {

@@ -154,7 +154,7 @@ func (s *Server) createAutomation(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error {
+	err = r.update(func(tx *storage.Tx) error {
 		w.Revision = 0 // this may run more than once
 		return saveAutomation(tx, r, w, &d)
 	})
@@ -253,7 +253,7 @@ func renderAutomationItem(r *request, w *automations.Workflow) wireAutomationIte
 func (s *Server) changeAutomation(r *request, change func(*automations.Workflow, *automations.Definition) (redefined bool, err error)) (answer, error) {
 	var w *automations.Workflow
 	var d automations.Definition
-	err := s.db.Update(func(tx *storage.Tx) (err error) {
+	err := r.update(func(tx *storage.Tx) (err error) {
 		if w, d, err = automation(tx, r); err != nil {
 			return err
 		}
@@ -304,7 +304,7 @@ func (s *Server) deleteAutomation(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error {
+	err = r.update(func(tx *storage.Tx) error {
 		w, err := tx.Workflow(id)
 		if err != nil {
 			return orNotFound(err, "automation", id.String())
@@ -324,7 +324,7 @@ func (s *Server) deleteAutomation(r *request) (answer, error) {
 func (s *Server) duplicateAutomation(r *request) (answer, error) {
 	var twin *automations.Workflow
 	var d automations.Definition
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		w, own, err := automation(tx, r)
 		if err != nil {
 			return err

@@ -97,7 +97,7 @@ func (s *Server) createContact(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var w wireContact
-	err = s.db.Intake(func(tx *storage.Tx) (err error) {
+	err = r.intake(func(tx *storage.Tx) (err error) {
 		for _, id := range c.Segments {
 			if _, err := tx.Segment(id); err != nil {
 				return orNotFound(err, "segment", id.String())
@@ -236,7 +236,7 @@ func (s *Server) updateContact(r *request) (answer, error) {
 	names := []string{"first_name", "firstName", "last_name", "lastName"}
 	var c *automations.Contact
 	var w wireContact
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		if c, err = pathContact(tx, r); err != nil {
 			return err
 		}
@@ -288,7 +288,7 @@ func (s *Server) deleteContact(r *request) (answer, error) {
 		return err
 	})
 	if err == nil {
-		err = s.engine.DeleteContact(id)
+		err = s.engine.DeleteContact(id, r.note)
 	}
 	if err != nil {
 		return answer{}, orNotFound(err, "contact", r.PathValue("id"))

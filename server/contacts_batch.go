@@ -51,7 +51,7 @@ func (s *Server) saveContacts(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	within := s.db.Intake
+	within := r.intake
 	if batch.dry {
 		within = s.db.View
 	}

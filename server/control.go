@@ -113,7 +113,7 @@ func (s *Server) controlNoteBackup(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.db.Update(func(tx *storage.Tx) error { return tx.NoteBackup(b) }); err != nil {
+	if err := r.update(func(tx *storage.Tx) error { return tx.NoteBackup(b) }); err != nil {
 		return answer{}, err
 	}
 	return ok(b)
@@ -140,7 +140,7 @@ func (s *Server) controlResume(r *request) (answer, error) {
 			return answer{}, automations.Errorf(automations.KindConflict, "overdue", "something fell due while the file was away: say what happens to it")
 		}
 	}
-	overdue, err := s.engine.Resume(decision == "drop")
+	overdue, err := s.engine.Resume(decision == "drop", r.note)
 	if err != nil {
 		return answer{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 )
@@ -185,12 +186,12 @@ func (s *Server) confirmEmail(r *request) (answer, error) {
 	return decideEmail(r, s.engine.ConfirmEmail)
 }
 
-func decideEmail(r *request, do func(automations.ID) (*automations.Email, error)) (answer, error) {
+func decideEmail(r *request, do func(automations.ID, ...engine.Note) (*automations.Email, error)) (answer, error) {
 	id, err := r.pathID("id", "email")
 	if err != nil {
 		return answer{}, err
 	}
-	changed, err := do(id)
+	changed, err := do(id, r.note)
 	return changedEmail(id, changed, err)
 }
 
@@ -213,7 +214,7 @@ func (s *Server) updateEmail(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	changed, err := s.engine.RescheduleEmail(id, at)
+	changed, err := s.engine.RescheduleEmail(id, at, r.note)
 	return changedEmail(id, changed, err)
 }
 

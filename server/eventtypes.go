@@ -45,7 +45,7 @@ func (s *Server) createEventType(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.db.Update(func(tx *storage.Tx) error { return tx.SaveEventType(t) }); err != nil {
+	if err := r.update(func(tx *storage.Tx) error { return tx.SaveEventType(t) }); err != nil {
 		return answer{}, eventNameTaken(err, t)
 	}
 	return created(renderEventType(r)(t))
@@ -106,7 +106,7 @@ func (s *Server) updateEventType(r *request) (answer, error) {
 	var sent automations.EventType
 	var t *automations.EventType
 	readEventType(f, &p, &sent)
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		if t, err = eventTypeByRef(tx, r.PathValue("id")); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (s *Server) updateEventType(r *request) (answer, error) {
 }
 
 func (s *Server) deleteEventType(r *request) (answer, error) {
-	return s.removeEventType(r.PathValue("id"))
+	return s.removeEventType(r, r.PathValue("id"))
 }
 
 // deleteEventTypeByQuery is OpenSend's older DELETE /events?id=.
@@ -138,12 +138,12 @@ func (s *Server) deleteEventTypeByQuery(r *request) (answer, error) {
 	if ref == "" {
 		return answer{}, automations.Errorf(automations.KindMissing, "", "id is required: DELETE /events?id=ID")
 	}
-	return s.removeEventType(ref)
+	return s.removeEventType(r, ref)
 }
 
-func (s *Server) removeEventType(ref string) (answer, error) {
+func (s *Server) removeEventType(r *request, ref string) (answer, error) {
 	var id automations.ID
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		t, err := eventTypeByRef(tx, ref)
 		if err != nil {
 			return err

@@ -211,7 +211,7 @@ func (s *Server) eraseContact(r *request) (answer, error) {
 		return answer{}, err
 	}
 	erasure := wireErasure{Object: "contact_erasure", Email: who.Email, Contact: idOrNull(who.ContactID)}
-	if erasure.Finished, err = s.engine.EraseAddress(who.Email); err != nil {
+	if erasure.Finished, err = s.engine.EraseAddress(who.Email, r.note); err != nil {
 		return answer{}, err
 	}
 	return ok(erasure)

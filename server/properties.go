@@ -37,7 +37,7 @@ func (s *Server) createContactProperty(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error { return tx.SaveContactProperty(property) })
+	err = r.update(func(tx *storage.Tx) error { return tx.SaveContactProperty(property) })
 	if errors.Is(err, storage.ErrTaken) {
 		return answer{}, automations.Errorf(automations.KindConflict, "contact_property_exists", "a property %s is declared; change that one", property.Key)
 	}
@@ -73,7 +73,7 @@ func (s *Server) updateContactProperty(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var property *automations.ContactProperty
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		if property, err = contactProperty(tx, r); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (s *Server) updateContactProperty(r *request) (answer, error) {
 
 func (s *Server) deleteContactProperty(r *request) (answer, error) {
 	var id automations.ID
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		property, err := contactProperty(tx, r)
 		if err != nil {
 			return err

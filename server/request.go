@@ -22,6 +22,7 @@ type request struct {
 	body   []byte
 	key    *automations.APIKey // nil for trusted callers, and where none is needed
 	test   bool                // the key is a test key
+	change *automations.Change // its line in the log of changes; nil when it has none
 	resend bool                // the caller reads Resend's words where they differ; see words.go
 }
 

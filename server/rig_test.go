@@ -102,6 +102,7 @@ func (r *rig) send(h http.Handler, key, method, path, body string, header ...str
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
+	before, _ := r.newest()
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, req)
 	checkExchange(r.t, req, body, rec)
@@ -119,6 +120,7 @@ func (r *rig) send(h http.Handler, key, method, path, body string, header ...str
 	if bytes.HasPrefix(raw, []byte("{")) {
 		a.decode()
 	}
+	r.checkNoted(req, before, a)
 	return a
 }
 

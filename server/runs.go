@@ -141,7 +141,7 @@ func (s *Server) cancelRun(r *request) (answer, error) {
 			return answer{}, err
 		}
 	}
-	if _, err := s.engine.CancelRun(ref, reason); err != nil {
+	if _, err := s.engine.CancelRun(ref, reason, r.note); err != nil {
 		return answer{}, orNotFound(err, "run", ref.RunID.String())
 	}
 	return s.respondRun(r, ref)
@@ -152,7 +152,7 @@ func (s *Server) retryRun(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if _, err := s.engine.RetryRun(ref); err != nil {
+	if _, err := s.engine.RetryRun(ref, r.note); err != nil {
 		return answer{}, orNotFound(err, "run", ref.RunID.String())
 	}
 	return s.respondRun(r, ref)
@@ -163,7 +163,7 @@ func (s *Server) skipRunWait(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if _, err := s.engine.SkipWait(ref); err != nil {
+	if _, err := s.engine.SkipWait(ref, r.note); err != nil {
 		return answer{}, orNotFound(err, "run", ref.RunID.String())
 	}
 	return s.respondRun(r, ref)

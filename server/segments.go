@@ -63,7 +63,7 @@ func (s *Server) createSegment(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.db.Update(func(tx *storage.Tx) error { return tx.SaveSegment(segment) }); err != nil {
+	if err := r.update(func(tx *storage.Tx) error { return tx.SaveSegment(segment) }); err != nil {
 		return answer{}, err
 	}
 	return created(renderSegment(segment))
@@ -101,7 +101,7 @@ func (s *Server) updateSegment(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var segment *automations.Segment
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		if segment, err = tx.Segment(id); err != nil {
 			return orNotFound(err, "segment", id.String())
 		}
@@ -158,7 +158,7 @@ func (s *Server) changeMembership(r *request, change func(*automations.Contact, 
 		return answer{}, err
 	}
 	result := wireMembership{Object: "contact_segment", ID: id, SegmentID: id, Deleted: removed}
-	err = s.db.Update(func(tx *storage.Tx) error {
+	err = r.update(func(tx *storage.Tx) error {
 		if _, err := tx.Segment(id); err != nil {
 			return orNotFound(err, "segment", id.String())
 		}
@@ -182,7 +182,7 @@ func (s *Server) deleteSegment(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error { return tx.DeleteSegment(id) })
+	err = r.update(func(tx *storage.Tx) error { return tx.DeleteSegment(id) })
 	if err != nil {
 		return answer{}, orNotFound(err, "segment", id.String())
 	}

@@ -181,8 +181,6 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if a.status == http.StatusInternalServerError {
 			e.server.log.Error("request failed", "method", r.Method, "route", e.route.path, "request_id", req.id, "error", err)
 		}
-	} else if e.route.audited() {
-		e.note(req, a.status)
 	}
 	e.respond(w, a, began)
 }
@@ -214,6 +212,9 @@ func (e *endpoint) answer(w http.ResponseWriter, req *request) (answer, error) {
 	}
 	if err := req.readBody(w, e.server.bodyLimit, e.route.media()); err != nil {
 		return answer{}, err
+	}
+	if e.route.audited() {
+		req.change = e.changeBy(req)
 	}
 	return e.route.handle(e.server, req)
 }

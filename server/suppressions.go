@@ -66,7 +66,7 @@ func (s *Server) createSuppression(r *request) (answer, error) {
 	}
 	var stored *automations.Suppression
 	var isNew bool
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		stored, isNew, err = tx.Suppress(sent)
 		return err
 	})
@@ -87,7 +87,7 @@ func (s *Server) createSuppressions(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var stored []*automations.Suppression
-	err = s.db.Update(func(tx *storage.Tx) error {
+	err = r.update(func(tx *storage.Tx) error {
 		stored = nil
 		for _, email := range emails {
 			suppression, _, err := tx.Suppress(newSuppression(r, email))
@@ -112,7 +112,7 @@ func (s *Server) deleteSuppressions(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var lifted []deleted
-	err = s.db.Update(func(tx *storage.Tx) error {
+	err = r.update(func(tx *storage.Tx) error {
 		lifted = nil
 		refs := ids
 		for _, email := range emails {
@@ -196,7 +196,7 @@ func (s *Server) getSuppression(r *request) (answer, error) {
 
 func (s *Server) deleteSuppression(r *request) (answer, error) {
 	var id automations.ID
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		found, err := suppressionByRef(tx, r.PathValue("id"))
 		if err != nil {
 			return err

@@ -82,7 +82,7 @@ func (s *Server) importSuppressions(r *request) (answer, error) {
 	}
 	for batch := range slices.Chunk(suppressions, csvBatch) {
 		var created int
-		err := s.db.Update(func(tx *storage.Tx) error {
+		err := r.update(func(tx *storage.Tx) error {
 			created = 0
 			for _, suppression := range batch {
 				_, isNew, err := tx.Suppress(suppression)

@@ -79,7 +79,7 @@ func (s *Server) createTemplate(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.db.Update(func(tx *storage.Tx) error { return tx.SaveTemplate(t) }); err != nil {
+	if err := r.update(func(tx *storage.Tx) error { return tx.SaveTemplate(t) }); err != nil {
 		return answer{}, aliasTaken(err, t)
 	}
 	return created(renderTemplate(t))
@@ -138,7 +138,7 @@ func (s *Server) getTemplate(r *request) (answer, error) {
 // changeTemplate applies a change to a stored template.
 func (s *Server) changeTemplate(r *request, change func(*automations.Template) error) (answer, error) {
 	var t *automations.Template
-	err := s.db.Update(func(tx *storage.Tx) (err error) {
+	err := r.update(func(tx *storage.Tx) (err error) {
 		if t, err = templateByRef(tx, r.PathValue("id")); err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (s *Server) publishTemplate(r *request) (answer, error) {
 // duplicateTemplate makes a draft with the same content and without an alias.
 func (s *Server) duplicateTemplate(r *request) (answer, error) {
 	var twin *automations.Template
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		t, err := templateByRef(tx, r.PathValue("id"))
 		if err != nil {
 			return err
@@ -218,7 +218,7 @@ func (s *Server) duplicateTemplate(r *request) (answer, error) {
 
 func (s *Server) deleteTemplate(r *request) (answer, error) {
 	var id automations.ID
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		t, err := templateByRef(tx, r.PathValue("id"))
 		if err != nil {
 			return err

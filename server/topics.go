@@ -65,7 +65,7 @@ func (s *Server) createTopic(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.db.Update(func(tx *storage.Tx) error { return tx.SaveTopic(t) }); err != nil {
+	if err := r.update(func(tx *storage.Tx) error { return tx.SaveTopic(t) }); err != nil {
 		return answer{}, err
 	}
 	return created(renderTopic(t))
@@ -100,7 +100,7 @@ func (s *Server) updateTopic(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var t *automations.Topic
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		if t, err = topicByID(tx, id); err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func (s *Server) deleteTopic(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = s.db.Update(func(tx *storage.Tx) error { return tx.DeleteTopic(id) })
+	err = r.update(func(tx *storage.Tx) error { return tx.DeleteTopic(id) })
 	if err != nil {
 		return answer{}, orNotFound(err, "topic", id.String())
 	}
@@ -174,7 +174,7 @@ func (s *Server) updateContactTopics(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var w wireContact
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		c, err := contactByRef(tx, r.PathValue("id"))
 		if err != nil {
 			return err

@@ -51,7 +51,7 @@ func (s *Server) controlInvite(r *request) (answer, error) {
 	}
 	secret := rand.Text()
 	var user *automations.User
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		user, err = tx.UserByName(name)
 		switch {
 		case errors.Is(err, storage.ErrNotFound) && isNew:
@@ -78,7 +78,7 @@ func (s *Server) controlInvite(r *request) (answer, error) {
 // controlRemoveUser removes a user and ends its sessions.
 func (s *Server) controlRemoveUser(r *request) (answer, error) {
 	var id automations.ID
-	err := s.db.Update(func(tx *storage.Tx) error {
+	err := r.update(func(tx *storage.Tx) error {
 		user, err := tx.UserByName(r.PathValue("name"))
 		if err != nil {
 			return orNotFound(err, "user", r.PathValue("name"))

@@ -99,7 +99,7 @@ func (s *Server) createWebhook(r *request) (answer, error) {
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}
-	if err := s.engine.CreateWebhook(w); err != nil {
+	if err := s.engine.CreateWebhook(w, r.note); err != nil {
 		return answer{}, err
 	}
 	return created(renderWebhook(w))
@@ -132,7 +132,7 @@ func (s *Server) updateWebhook(r *request) (answer, error) {
 		return answer{}, err
 	}
 	var w *automations.Webhook
-	err = s.db.Update(func(tx *storage.Tx) (err error) {
+	err = r.update(func(tx *storage.Tx) (err error) {
 		if w, err = webhookByID(tx, id); err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (s *Server) updateWebhook(r *request) (answer, error) {
 func (s *Server) deleteWebhook(r *request) (answer, error) {
 	id, err := r.pathID("id", "webhook")
 	if err == nil {
-		err = orNotFound(s.engine.DeleteWebhook(id), "webhook", id.String())
+		err = orNotFound(s.engine.DeleteWebhook(id, r.note), "webhook", id.String())
 	}
 	if err != nil {
 		return answer{}, err
@@ -170,7 +170,7 @@ func (s *Server) rotateWebhook(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	w, err := s.engine.RotateWebhook(id)
+	w, err := s.engine.RotateWebhook(id, r.note)
 	if err != nil {
 		return answer{}, orNotFound(err, "webhook", id.String())
 	}
@@ -182,7 +182,7 @@ func (s *Server) testWebhook(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	d, err := s.engine.TestWebhook(id)
+	d, err := s.engine.TestWebhook(id, r.note)
 	if err != nil {
 		return answer{}, orNotFound(err, "webhook", id.String())
 	}
@@ -299,7 +299,7 @@ func (s *Server) replayWebhookDelivery(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	d, err := s.engine.ReplayNotice(webhook, id)
+	d, err := s.engine.ReplayNotice(webhook, id, r.note)
 	if err != nil {
 		return answer{}, orNotFound(err, "webhook_delivery", id.String())
 	}

@@ -52,6 +52,7 @@ func (tx *Tx) RenameAPIKey(id automations.ID, name string) (*automations.APIKey,
 	if err != nil {
 		return nil, err
 	}
+	tx.apiKeysChanged()
 	k.Name = name
 	return k, tx.putRecord(apiKeysBucket, id[:], k)
 }

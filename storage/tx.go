@@ -152,7 +152,7 @@ func (tx *Tx) each(b bucket, prefix []byte, visit func(key []byte) bool) {
 // whenever what it stands for is, and never comes again while the program runs.
 type Marks struct {
 	Definitions int64 // workflows, event types and templates
-	APIKeys     int64 // which there are
+	APIKeys     int64 // which there are, by which names
 }
 
 // Marks are those of what the transaction sees, or of what was there a moment
@@ -163,7 +163,7 @@ func (tx *Tx) Marks() Marks { return tx.marks }
 func (db *DB) Marks() Marks { return Marks{db.definitions.Load(), db.apiKeys.Load()} }
 
 // definitionsChanged must be called by everything that changes a definition, and
-// apiKeysChanged when there is another key or one less.
+// apiKeysChanged when there is another key, one less, or one with another name.
 func (tx *Tx) definitionsChanged() { tx.marks.Definitions = tx.db.newMark() }
 
 func (tx *Tx) apiKeysChanged() { tx.marks.APIKeys = tx.db.newMark() }

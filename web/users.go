@@ -97,7 +97,7 @@ func (v *visit) removeUser() (any, error) {
 // go through the API, which notes it.
 func (v *visit) change() *automations.Change {
 	return &automations.Change{
-		ID: uuid.Must(uuid.NewV7()), At: v.now, By: "user " + v.user.Name, Method: v.Method, Route: v.URL.Path, Path: v.URL.Path, Status: http.StatusOK,
+		ID: uuid.Must(uuid.NewV7()), At: v.now, By: "user " + v.user.Name, Method: v.Method, Route: v.URL.Path, Path: v.URL.Path,
 	}
 }
 

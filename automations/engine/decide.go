@@ -17,8 +17,8 @@ import (
 // ResendEmail sends an unconfirmed or failed mail again, the same bytes. The
 // run that waits for the mail, or failed because of it, goes on when it is
 // settled.
-func (e *Engine) ResendEmail(id automations.ID) (*automations.Email, error) {
-	return e.decide(id, func(tx *storage.Tx, email *automations.Email) error {
+func (e *Engine) ResendEmail(id automations.ID, notes ...Note) (*automations.Email, error) {
+	return e.decide(id, notes, func(tx *storage.Tx, email *automations.Email) error {
 		switch {
 		case email.Status != automations.EmailUnconfirmed && email.Status != automations.EmailFailed:
 			return automations.Errorf(automations.KindConflict, "email_not_resendable", "the mail is %s; only unconfirmed and failed mail can be sent again", email.Status)
@@ -38,8 +38,8 @@ func (e *Engine) ResendEmail(id automations.ID) (*automations.Email, error) {
 
 // ReleaseEmail sends a captured mail for real, as it was captured. Its run went
 // on when it was captured, and hears no more of it.
-func (e *Engine) ReleaseEmail(id automations.ID) (*automations.Email, error) {
-	return e.decide(id, func(tx *storage.Tx, email *automations.Email) error {
+func (e *Engine) ReleaseEmail(id automations.ID, notes ...Note) (*automations.Email, error) {
+	return e.decide(id, notes, func(tx *storage.Tx, email *automations.Email) error {
 		if email.Status != automations.EmailCaptured {
 			return automations.Errorf(automations.KindConflict, "email_not_captured", "the mail is %s; only captured mail can be released", email.Status)
 		}
@@ -60,8 +60,8 @@ func (e *Engine) ReleaseEmail(id automations.ID) (*automations.Email, error) {
 
 // ConfirmEmail settles an unconfirmed mail as sent: a person knows that it
 // arrived.
-func (e *Engine) ConfirmEmail(id automations.ID) (*automations.Email, error) {
-	return e.decide(id, func(tx *storage.Tx, email *automations.Email) error {
+func (e *Engine) ConfirmEmail(id automations.ID, notes ...Note) (*automations.Email, error) {
+	return e.decide(id, notes, func(tx *storage.Tx, email *automations.Email) error {
 		if email.Status != automations.EmailUnconfirmed {
 			return automations.Errorf(automations.KindConflict, "email_not_unconfirmed", "the mail is %s; only unconfirmed mail can be confirmed", email.Status)
 		}
@@ -74,9 +74,9 @@ func (e *Engine) ConfirmEmail(id automations.ID) (*automations.Email, error) {
 }
 
 // decide changes a mail and stores it.
-func (e *Engine) decide(id automations.ID, change func(*storage.Tx, *automations.Email) error) (*automations.Email, error) {
+func (e *Engine) decide(id automations.ID, notes []Note, change func(*storage.Tx, *automations.Email) error) (*automations.Email, error) {
 	var row *storage.EmailRow
-	err := e.db.Update(func(tx *storage.Tx) (err error) {
+	err := e.update(notes, func(tx *storage.Tx) (err error) {
 		if row, err = tx.Email(id); err != nil {
 			return err
 		}

@@ -136,6 +136,25 @@ func (e *Engine) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Note is what is written together with a change, in the same transaction, such
+// as who made it. It may be written more than once, and must then be the same.
+type Note func(*storage.Tx) error
+
+// update is DB.Update for a change with its notes.
+func (e *Engine) update(notes []Note, change func(*storage.Tx) error) error {
+	return e.db.Update(func(tx *storage.Tx) error {
+		if err := change(tx); err != nil {
+			return err // and a refusal writes nothing
+		}
+		for _, note := range notes {
+			if err := note(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // From is the sender of mail that names none; empty when there is none.
 func (e *Engine) From() string { return e.cfg.From }
 

@@ -63,7 +63,7 @@ func (e *Engine) Overdue() (o *storage.Overdue, err error) {
 // none of that is sent: mails and notices are given up, and runs go on without the
 // mail that they would have sent by now. Otherwise all of it is sent, late. An
 // *automations.Error of KindConflict says that the file is not held.
-func (e *Engine) Resume(drop bool) (*storage.Overdue, error) {
+func (e *Engine) Resume(drop bool, notes ...Note) (*storage.Overdue, error) {
 	e.resuming.Lock()
 	defer e.resuming.Unlock()
 	held := e.Held()
@@ -75,12 +75,12 @@ func (e *Engine) Resume(drop bool) (*storage.Overdue, error) {
 		return nil, err
 	}
 	if drop {
-		err = errors.Join(e.dropEmails(held), e.dropNotices(held), e.catchUp(held))
+		err = errors.Join(e.dropEmails(held, notes), e.dropNotices(held, notes), e.catchUp(held, notes))
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := e.db.Update(func(tx *storage.Tx) error { return tx.Release() }); err != nil {
+	if err := e.update(notes, func(tx *storage.Tx) error { return tx.Release() }); err != nil {
 		return nil, err
 	}
 	e.held.Store(nil)
@@ -91,10 +91,10 @@ func (e *Engine) Resume(drop bool) (*storage.Overdue, error) {
 }
 
 // inBatches changes many things in transactions of a bounded size.
-func inBatches[T any](e *Engine, all []T, change func(*storage.Tx, T) error) error {
+func inBatches[T any](e *Engine, notes []Note, all []T, change func(*storage.Tx, T) error) error {
 	for len(all) > 0 {
 		batch := all[:min(wakeBatch, len(all))]
-		err := e.db.Update(func(tx *storage.Tx) error {
+		err := e.update(notes, func(tx *storage.Tx) error {
 			for _, one := range batch {
 				if err := change(tx, one); err != nil {
 					return err
@@ -111,7 +111,7 @@ func inBatches[T any](e *Engine, all []T, change func(*storage.Tx, T) error) err
 }
 
 // dropEmails gives up the mails that fell due, and moves their runs on.
-func (e *Engine) dropEmails(held *storage.Held) error {
+func (e *Engine) dropEmails(held *storage.Held, notes []Note) error {
 	var ids []automations.ID
 	err := e.db.View(func(tx *storage.Tx) (err error) {
 		ids, err = tx.OverdueEmails(held, now())
@@ -120,7 +120,7 @@ func (e *Engine) dropEmails(held *storage.Held) error {
 	if err != nil {
 		return err
 	}
-	return inBatches(e, ids, func(tx *storage.Tx, id automations.ID) error {
+	return inBatches(e, notes, ids, func(tx *storage.Tx, id automations.ID) error {
 		row, err := tx.Email(id)
 		if err != nil || row.Status != automations.EmailQueued {
 			return err
@@ -152,7 +152,7 @@ func (e *Engine) dropEmail(tx *storage.Tx, row *storage.EmailRow) error {
 	return err
 }
 
-func (e *Engine) dropNotices(held *storage.Held) error {
+func (e *Engine) dropNotices(held *storage.Held, notes []Note) error {
 	var refs []storage.NoticeRef
 	err := e.db.View(func(tx *storage.Tx) (err error) {
 		refs, err = tx.OverdueNotices(held)
@@ -161,7 +161,7 @@ func (e *Engine) dropNotices(held *storage.Held) error {
 	if err != nil {
 		return err
 	}
-	return inBatches(e, refs, func(tx *storage.Tx, ref storage.NoticeRef) error {
+	return inBatches(e, notes, refs, func(tx *storage.Tx, ref storage.NoticeRef) error {
 		row, err := tx.WebhookDelivery(ref.Webhook, ref.ID)
 		if err != nil || row.Status != automations.NoticePending {
 			return err
@@ -173,10 +173,10 @@ func (e *Engine) dropNotices(held *storage.Held) error {
 
 // catchUp moves the runs that fell due to where they wait for something that is
 // still to come.
-func (e *Engine) catchUp(held *storage.Held) error {
+func (e *Engine) catchUp(held *storage.Held, notes []Note) error {
 	for {
 		var due []storage.Wake
-		err := e.db.Update(func(tx *storage.Tx) error {
+		err := e.update(notes, func(tx *storage.Tx) error {
 			due, _ = tx.DueRuns(held.Since.Add(-time.Millisecond), wakeBatch)
 			for _, wake := range due {
 				if err := e.catchUpRun(tx, wake); err != nil {

@@ -19,8 +19,8 @@ const (
 // DeleteContact deletes a contact, cancels its runs and erases what other
 // records say about it. Large files take longer than this waits: the rest is
 // done in the background, and goes on after a restart.
-func (e *Engine) DeleteContact(id automations.ID) error {
-	err := e.db.Update(func(tx *storage.Tx) error { return tx.DeleteContact(id) })
+func (e *Engine) DeleteContact(id automations.ID, notes ...Note) error {
+	err := e.update(notes, func(tx *storage.Tx) error { return tx.DeleteContact(id) })
 	if err != nil {
 		return err
 	}
@@ -32,8 +32,8 @@ func (e *Engine) DeleteContact(id automations.ID) error {
 // has it or not, but the hash that keeps it suppressed. When it has not
 // finished in a few seconds it says so: the rest is done in the background,
 // and by calling it again.
-func (e *Engine) EraseAddress(email string) (finished bool, err error) {
-	err = e.db.Update(func(tx *storage.Tx) error { return tx.EraseAddress(email, newID()) })
+func (e *Engine) EraseAddress(email string, notes ...Note) (finished bool, err error) {
+	err = e.update(notes, func(tx *storage.Tx) error { return tx.EraseAddress(email, newID()) })
 	if err != nil {
 		return false, err
 	}

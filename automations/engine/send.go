@@ -203,8 +203,8 @@ func hasHeader(headers []mail.Header, name string) bool {
 
 // CancelEmail takes back a mail that has not begun to leave. An
 // *automations.Error of KindConflict says that it is too late.
-func (e *Engine) CancelEmail(id automations.ID) (*automations.Email, error) {
-	return e.changeQueued(id, func(_ *storage.Tx, email *automations.Email) error {
+func (e *Engine) CancelEmail(id automations.ID, notes ...Note) (*automations.Email, error) {
+	return e.changeQueued(id, notes, func(_ *storage.Tx, email *automations.Email) error {
 		email.Status = automations.EmailCancelled
 		return nil
 	})
@@ -212,16 +212,16 @@ func (e *Engine) CancelEmail(id automations.ID) (*automations.Email, error) {
 
 // RescheduleEmail moves a mail that has not begun to leave to another time. An
 // *automations.Error of KindConflict says that it is too late.
-func (e *Engine) RescheduleEmail(id automations.ID, at time.Time) (*automations.Email, error) {
-	return e.changeQueued(id, func(tx *storage.Tx, email *automations.Email) error {
+func (e *Engine) RescheduleEmail(id automations.ID, at time.Time, notes ...Note) (*automations.Email, error) {
+	return e.changeQueued(id, notes, func(tx *storage.Tx, email *automations.Email) error {
 		email.ScheduledAt, email.NextAttemptAt = at, at
 		return e.quotaFor(tx, email, at)
 	})
 }
 
-func (e *Engine) changeQueued(id automations.ID, change func(*storage.Tx, *automations.Email) error) (*automations.Email, error) {
+func (e *Engine) changeQueued(id automations.ID, notes []Note, change func(*storage.Tx, *automations.Email) error) (*automations.Email, error) {
 	var row *storage.EmailRow
-	err := e.db.Update(func(tx *storage.Tx) (err error) {
+	err := e.update(notes, func(tx *storage.Tx) (err error) {
 		if row, err = tx.Email(id); err != nil {
 			return err
 		}

@@ -238,9 +238,9 @@ func (e *Engine) poison(tx *storage.Tx, t *turn, caught any) (*automations.Run, 
 
 // CancelRun ends a run that is not over. An *automations.Error of KindConflict
 // says that it is.
-func (e *Engine) CancelRun(ref automations.RunRef, reason string) (*automations.Run, error) {
+func (e *Engine) CancelRun(ref automations.RunRef, reason string, notes ...Note) (*automations.Run, error) {
 	var row *storage.RunRow
-	err := e.db.Update(func(tx *storage.Tx) (err error) {
+	err := e.update(notes, func(tx *storage.Tx) (err error) {
 		if row, err = tx.Run(ref); err != nil {
 			return err
 		}
@@ -288,9 +288,9 @@ func dropEmail(tx *storage.Tx, row *storage.RunRow, reason string) error {
 // RetryRun makes a failed run due again at the step that failed, and sends
 // again the mail of a run that waits for an unconfirmed one. An
 // *automations.Error of KindConflict says that neither is the case.
-func (e *Engine) RetryRun(ref automations.RunRef) (*automations.Run, error) {
+func (e *Engine) RetryRun(ref automations.RunRef, notes ...Note) (*automations.Run, error) {
 	var row *storage.RunRow
-	err := e.db.Update(func(tx *storage.Tx) (err error) {
+	err := e.update(notes, func(tx *storage.Tx) (err error) {
 		if row, err = tx.Run(ref); err != nil {
 			return err
 		}
@@ -315,9 +315,9 @@ func (e *Engine) RetryRun(ref automations.RunRef) (*automations.Run, error) {
 // SkipWait makes a run that waits for a time or an event go on as if that time
 // were over: a wait for an event takes its timeout. An *automations.Error of
 // KindConflict says that the run does not wait.
-func (e *Engine) SkipWait(ref automations.RunRef) (*automations.Run, error) {
+func (e *Engine) SkipWait(ref automations.RunRef, notes ...Note) (*automations.Run, error) {
 	var row *storage.RunRow
-	err := e.db.Update(func(tx *storage.Tx) (err error) {
+	err := e.update(notes, func(tx *storage.Tx) (err error) {
 		if row, err = tx.Run(ref); err != nil {
 			return err
 		}

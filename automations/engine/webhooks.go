@@ -221,9 +221,9 @@ func (e *Engine) CheckEndpoint(text string) error {
 
 // CreateWebhook stores a new webhook with a new secret. An *automations.Error
 // of KindConflict says that there are enough.
-func (e *Engine) CreateWebhook(w *automations.Webhook) error {
+func (e *Engine) CreateWebhook(w *automations.Webhook, notes ...Note) error {
 	w.Secret = newSecret()
-	return e.db.Update(func(tx *storage.Tx) error {
+	return e.update(notes, func(tx *storage.Tx) error {
 		all, _, err := tx.Webhooks(storage.Page{Limit: maxWebhooks})
 		if err != nil {
 			return err
@@ -242,9 +242,9 @@ func newSecret() []byte {
 }
 
 // RotateWebhook gives a webhook a new secret; for a day both sign.
-func (e *Engine) RotateWebhook(id automations.ID) (w *automations.Webhook, err error) {
+func (e *Engine) RotateWebhook(id automations.ID, notes ...Note) (w *automations.Webhook, err error) {
 	secret := newSecret()
-	err = e.db.Update(func(tx *storage.Tx) error {
+	err = e.update(notes, func(tx *storage.Tx) error {
 		if w, err = tx.Webhook(id); err != nil {
 			return err
 		}
@@ -256,8 +256,8 @@ func (e *Engine) RotateWebhook(id automations.ID) (w *automations.Webhook, err e
 
 // DeleteWebhook deletes a webhook and its deliveries. Many deliveries take
 // longer than this waits: the rest goes with what is old.
-func (e *Engine) DeleteWebhook(id automations.ID) error {
-	if err := e.db.Update(func(tx *storage.Tx) error { return tx.DeleteWebhook(id) }); err != nil {
+func (e *Engine) DeleteWebhook(id automations.ID, notes ...Note) error {
+	if err := e.update(notes, func(tx *storage.Tx) error { return tx.DeleteWebhook(id) }); err != nil {
 		return err
 	}
 	more := true
@@ -274,12 +274,12 @@ func (e *Engine) DeleteWebhook(id automations.ID) error {
 }
 
 // TestWebhook queues a notice that says nothing but that it is one.
-func (e *Engine) TestWebhook(id automations.ID) (d *automations.WebhookDelivery, err error) {
+func (e *Engine) TestWebhook(id automations.ID, notes ...Note) (d *automations.WebhookDelivery, err error) {
 	body, err := json.Marshal(automations.NewNotice(automations.WebhookTestNotice, now(), map[string]any{"webhook_id": id}))
 	if err != nil {
 		return nil, err
 	}
-	err = e.db.Update(func(tx *storage.Tx) error {
+	err = e.update(notes, func(tx *storage.Tx) error {
 		if err := mustBeEnabled(tx, id); err != nil {
 			return err
 		}
@@ -291,8 +291,8 @@ func (e *Engine) TestWebhook(id automations.ID) (d *automations.WebhookDelivery,
 
 // ReplayNotice delivers once more, with the same id, what was delivered or
 // given up; what is pending is tried at once.
-func (e *Engine) ReplayNotice(webhook, id automations.ID) (d *automations.WebhookDelivery, err error) {
-	err = e.db.Update(func(tx *storage.Tx) error {
+func (e *Engine) ReplayNotice(webhook, id automations.ID, notes ...Note) (d *automations.WebhookDelivery, err error) {
+	err = e.update(notes, func(tx *storage.Tx) error {
 		if err := mustBeEnabled(tx, webhook); err != nil {
 			return err
 		}
