@@ -27,8 +27,9 @@ var arrows = map[string][]string{
 	"/automations/mail":    {},
 	"/metrics":             {},
 	"/automations/inbound": {"/automations", "/automations/mail"},
-	"/internal/bench":      {"/storage", "/automations"},
-	"/internal/torture":    {"/storage", "/automations"},
+	"/internal/bench":      {"/storage", "/automations", "/internal/port"},
+	"/internal/torture":    {"/storage", "/automations", "/internal/port"},
+	"/internal/port":       {},
 }
 
 // only names who may import what is fenced in.

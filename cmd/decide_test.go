@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // must runs a command of the binary and returns what it prints.
@@ -25,14 +24,15 @@ func (s *liveServer) must(args ...string) string {
 // poll asks until the answer has what is wanted in it.
 func (s *liveServer) poll(path, want string) []byte {
 	s.t.Helper()
-	for range 1000 {
-		if answer := s.call(http.MethodGet, path, "", http.StatusOK); strings.Contains(string(answer), want) {
-			return answer
-		}
-		<-time.After(5 * time.Millisecond)
+	var answer []byte
+	came := eventually(func() bool {
+		answer = s.call(http.MethodGet, path, "", http.StatusOK)
+		return strings.Contains(string(answer), want)
+	})
+	if !came {
+		s.t.Fatalf("%s answers %s, not %s", path, answer, want)
 	}
-	s.t.Fatalf("%s does not answer %s", path, want)
-	return nil
+	return answer
 }
 
 // emailID is the id of the newest mail to the address, once it has the status.

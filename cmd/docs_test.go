@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,18 +45,13 @@ func runDocumented(t *testing.T, script string) {
 	if strings.Count(script, serve) != 1 {
 		t.Fatalf("the commands start the server %d times", strings.Count(script, serve))
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	ln.Close()
+	address := reserved(t)
 	script = strings.ReplaceAll(script, defaultListen, address)
 	script = strings.ReplaceAll(script, "curl ", "curl --fail-with-body -sS ")
 	script = strings.Replace(script, serve, `./opensend serve > server.log 2>&1 &
 server=$!
 trap 'kill $server; wait $server' EXIT
-until curl -fs http://`+address+`/healthz > /dev/null; do :; done
+until curl -fs http://`+address+`/healthz > /dev/null; do kill -0 $server; done
 `, 1)
 	dir := t.TempDir()
 	program, err := exec.LookPath("opensend")

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 func TestListenUnix(t *testing.T) {
@@ -69,7 +68,7 @@ func TestUnderSystemd(t *testing.T) {
 		defer f.Close()
 		files = append(files, f)
 		addr := ln.Addr()
-		clients = append(clients, &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		clients = append(clients, &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, addr.Network(), addr.String())
 		}}})
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/opensend/opensend/internal/port"
 )
 
 // liveServer is the real binary on a temporary file, and a client of it.
@@ -26,15 +28,34 @@ type liveServer struct {
 	server *exec.Cmd
 }
 
+// patience is how long tests wait for what must come, on the slowest machine.
+const patience = time.Minute
+
+// eventually tries until it succeeds, or patience is at its end.
+func eventually(try func() bool) bool {
+	for end := time.Now().Add(patience); time.Now().Before(end); <-time.After(10 * time.Millisecond) {
+		if try() {
+			return true
+		}
+	}
+	return false
+}
+
+// reserved is an address that is the test's alone.
+func reserved(t testing.TB) string {
+	t.Helper()
+	address, release, err := port.Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { release() })
+	return address
+}
+
 // startLive starts a server with a configuration and a key.
 func startLive(b testing.TB, config string) *liveServer {
 	b.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := &liveServer{t: b, dir: b.TempDir(), base: "http://" + ln.Addr().String(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2048}}}
-	ln.Close()
+	s := &liveServer{t: b, dir: b.TempDir(), base: "http://" + reserved(b), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2048}}}
 	if err := os.WriteFile(filepath.Join(s.dir, "config.yaml"), []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}
@@ -63,14 +84,16 @@ func (s *liveServer) start() {
 	if err := s.server.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for range 1000 {
-		if resp, err := s.client.Get(s.base + "/healthz"); err == nil {
+	up := eventually(func() bool {
+		resp, err := s.client.Get(s.base + "/healthz")
+		if err == nil {
 			resp.Body.Close()
-			return
 		}
-		<-time.After(5 * time.Millisecond)
+		return err == nil
+	})
+	if !up {
+		s.t.Fatal("the server does not start")
 	}
-	s.t.Fatal("the server does not start")
 }
 
 func (s *liveServer) command(args ...string) *exec.Cmd {

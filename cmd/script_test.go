@@ -17,6 +17,8 @@ import (
 
 	"github.com/emersion/go-smtp"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/opensend/opensend/internal/port"
 )
 
 func TestMain(m *testing.M) {
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 //
 //	ready                  wait until the server at $BASE answers /readyz
 //	api METHOD PATH [BODY] call the API at $BASE with $KEY; the answer becomes stdout
-//	until PATTERN METHOD PATH   call until the answer matches, at most 10 s
+//	until PATTERN METHOD PATH   call until the answer matches
 //	setkey                 keep the last stdout as $KEY
 //	grab NAME REGEXP       keep the first group of the last stdout as $NAME
 //	receiver               start a receiver of webhooks at $HOOK
@@ -41,14 +43,15 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			address, release, err := port.Reserve()
 			if err != nil {
 				return err
 			}
-			env.Setenv("LISTEN", ln.Addr().String())
-			env.Setenv("BASE", "http://"+ln.Addr().String())
-			env.Setenv("OPENSEND_BASE_URL", "http://"+ln.Addr().String())
-			return ln.Close()
+			env.Defer(func() { release() })
+			env.Setenv("LISTEN", address)
+			env.Setenv("BASE", "http://"+address)
+			env.Setenv("OPENSEND_BASE_URL", "http://"+address)
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": func(ts *testscript.TestScript, _ bool, _ []string) {
@@ -110,7 +113,7 @@ func TestScripts(t *testing.T) {
 			},
 			"got": func(ts *testscript.TestScript, _ bool, args []string) {
 				got, _ := receivers.Load(ts.Getenv("HOOK"))
-				for late := time.After(10 * time.Second); ; {
+				for late := time.After(patience); ; {
 					select {
 					case body := <-got.(chan string):
 						if strings.Contains(body, args[0]) {
@@ -118,7 +121,7 @@ func TestScripts(t *testing.T) {
 							return
 						}
 					case <-late:
-						ts.Fatalf("no webhook with %s within 10 s", args[0])
+						ts.Fatalf("no webhook with %s within %s", args[0], patience)
 					}
 				}
 			},
@@ -143,17 +146,11 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// poll tries until it succeeds, at most 10 s.
+// poll tries until it succeeds.
 func poll(ts *testscript.TestScript, try func() bool) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for range 500 {
-		if try() {
-			return
-		}
-		<-tick.C
+	if !eventually(try) {
+		ts.Fatalf("nothing came of it within %s", patience)
 	}
-	ts.Fatalf("nothing came of it within 10 s")
 }
 
 func call(ts *testscript.TestScript, method, path, body string) (int, string, error) {

@@ -47,7 +47,7 @@ func (m *manager) heard() (all []string) {
 func (m *manager) next() string {
 	m.t.Helper()
 	buf := make([]byte, 1024)
-	m.SetReadDeadline(time.Now().Add(20 * time.Second))
+	m.SetReadDeadline(time.Now().Add(patience))
 	n, err := m.Read(buf)
 	if err != nil {
 		m.t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -112,15 +111,9 @@ func TestCertificateErrors(t *testing.T) {
 
 // The real binary speaks TLS and HTTP/2 with the operator's certificate.
 func TestServeTLS(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
 	dir := t.TempDir()
 	files := writeCertificate(t, dir, 7)
-	s := &liveServer{t: t, dir: dir, base: "https://" + addr, client: &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
+	s := &liveServer{t: t, dir: dir, base: "https://" + reserved(t), client: &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
 	config := "tls: files\ncertificate:\n  cert_file: " + files.CertFile + "\n  key_file: " + files.KeyFile + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)

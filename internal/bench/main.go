@@ -86,6 +86,7 @@ func (b *bench) measure(dir string, parts []part) (err error) {
 	defer func() {
 		for _, s := range b.servers {
 			s.kill() // of those that an error has left running
+			s.release()
 		}
 	}()
 	if b.binary == "" {

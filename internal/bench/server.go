@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/opensend/opensend/internal/port"
 )
 
 // build compiles the program.
@@ -31,7 +33,9 @@ type server struct {
 	binary string
 	dir    string
 	addr   string
-	key    string
+	// release gives the port back.
+	release func() error
+	key     string
 	// contacts is how many the events are of.
 	contacts int64
 	// refused puts a mistake into events, so that the answer is 422.
@@ -46,12 +50,11 @@ func (b *bench) newServer() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	address, release, err := port.Reserve()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{binary: b.binary, dir: dir, addr: ln.Addr().String(), contacts: 10_000}
-	ln.Close()
+	s := &server{binary: b.binary, dir: dir, addr: address, release: release, contacts: 10_000}
 	b.servers = append(b.servers, s)
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("limits: {connections: 2048}\n"), 0o600); err != nil {
 		return nil, err

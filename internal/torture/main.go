@@ -108,6 +108,11 @@ func (l lane) on(cycles int, mutants ...mutant) (r result, err error) {
 	}
 	defer os.RemoveAll(dir)
 	rig := &rig{dir: dir, cycles: cycles, mutants: mutants}
+	defer func() {
+		for _, p := range rig.programs {
+			p.leave()
+		}
+	}()
 	if rig.binary, err = rig.build("opensend", "."); err != nil {
 		return r, err
 	}

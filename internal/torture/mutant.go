@@ -28,6 +28,8 @@ type rig struct {
 	reader  string // this program, with the mutants; made when it is first needed
 	cycles  int
 	mutants []mutant
+	// programs is all that there were.
+	programs []*program
 }
 
 // build compiles a package of the module, with the mutants.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/opensend/opensend/internal/port"
 )
 
 // program is a server on a data file of its own, and a client of it.
@@ -25,18 +26,21 @@ type program struct {
 	wrap   []string // a command that starts the server
 	server *exec.Cmd
 	stderr bytes.Buffer
-	client *http.Client
+	// release gives the port back.
+	release func() error
+	client  *http.Client
 }
 
 // install makes the data file in dir, with a key and an automation.
 func (r *rig) install(dir, config, automation string) (*program, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	address, release, err := port.Reserve()
 	if err != nil {
 		return nil, err
 	}
-	p := &program{binary: r.binary, dir: dir, base: "http://" + ln.Addr().String()}
+	p := &program{binary: r.binary, dir: dir, base: "http://" + address, release: release}
+	r.programs = append(r.programs, p)
 	p.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
-	if err := errors.Join(ln.Close(), os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600)); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	out, err := p.command("apikeys", "create", "--name", "torture").Output()
@@ -106,6 +110,14 @@ func (p *program) stop() error {
 		return fmt.Errorf("the server did not stop in order: %w: %s", err, p.stderr.String())
 	}
 	return nil
+}
+
+// leave ends a server that an error has left running.
+func (p *program) leave() {
+	if p.server != nil && p.server.Process != nil && p.server.ProcessState == nil {
+		p.kill()
+	}
+	p.release()
 }
 
 func (p *program) post(path, body string) (status int, answer []byte, err error) {
