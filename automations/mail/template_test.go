@@ -152,6 +152,18 @@ func TestTextFromHTML(t *testing.T) {
 		"plain":               "plain",
 		"":                    "",
 		"<p>  </p><p>x</p>  ": "x",
+		"Hi Ann,<br><br>thanks.<br>\n<br/>Bye<br>":                                            "Hi Ann,\n\nthanks.\n\nBye",
+		"<div>a</div><div><br></div><div>b<br></div>c":                                        "a\n\nb\nc",
+		"Hello&nbsp;<b>Ann</b>":                                                               "Hello Ann",
+		"<ul><li><p>one</p></li><li></li><li><p>two</p></li></ul>":                            "- one\n\n-\n- two",
+		"<ol><li>one<ul><li>in</li></ul></li><li>two</ol><li>x":                               "1. one\n\n- in\n\n2. two\n\n- x",
+		"<center>a</center>b<dl><dt>c<dd>d</dl>":                                              "a\nb\n\nc\nd",
+		"<pre>a {\n  b\n}\n</pre>c":                                                           "a {\n  b\n}\n\nc",
+		"<head><title>no</title><p>yes":                                                       "yes",
+		"<style/>no{}</style>yes":                                                             "yes",
+		`<a href="https://x.y"> a </a>b <a href="https://v.w">c<a href="https://z">d`:         "a (https://x.y) b c (https://v.w)d (https://z)",
+		`<a href="https://x.y"><table><tr><td>Buy</td></tr></table></a>now`:                   "Buy (https://x.y)\n\nnow",
+		"Sale!&zwnj;<div>&nbsp;&zwnj;&#847; &#847;</div>\u0645\u06cc\u200c\u062e\u0648\u0627": "Sale!\u200c\n\u0645\u06cc\u200c\u062e\u0648\u0627",
 	} {
 		if got := TextFromHTML(source); got != want {
 			t.Errorf("%s\n got %q\nwant %q", source, got, want)
@@ -160,7 +172,7 @@ func TestTextFromHTML(t *testing.T) {
 }
 
 func FuzzTextFromHTML(f *testing.F) {
-	for _, s := range []string{"<p>a</p>", "<a href=x>y", "<script><p>", strings.Repeat("<div>", 1000), "<a href='javascript:x'>y</a>"} {
+	for _, s := range []string{"<p>a</p>", "<a href=x>y", "<script><p>", strings.Repeat("<div>", 1000), "<a href='javascript:x'>y</a>", "<ol><li>a<pre> b\n<br><br></ol><li>"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, source string) {
