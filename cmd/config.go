@@ -381,6 +381,9 @@ func (c *Config) check() error {
 	if c.SMTP.Host == "" && (c.SMTP.Username != "" || c.SMTP.Password != "") {
 		return errors.New("smtp.username and smtp.password need smtp.host")
 	}
+	if strings.ContainsFunc(c.SMTP.Hello, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("smtp.hello must be the name of this machine, such as mail.example.com; it is %q", c.SMTP.Hello)
+	}
 	if _, err := networks("webhooks.allow_private", c.Webhooks.AllowPrivate); err != nil {
 		return err
 	}

@@ -124,6 +124,7 @@ func TestConfigErrors(t *testing.T) {
 		"smtp:\n  timeout: 30":    "smtp.timeout must be a duration with its unit",
 		"smtp:\n  tls: ssl":       `smtp.tls must be one of starttls, tls, none; it is "ssl"`,
 		"smtp:\n  password: x":    "need smtp.host",
+		"smtp:\n  hello: my host": `smtp.hello must be the name of this machine, such as mail.example.com; it is "my host"`,
 		"mail: {inbound: {ses: {topics: [bounces]}}}":                             "mail.inbound.ses.topics[0] must be the ARN of an SNS topic such as",
 		"mail: {inbound: {postmark: {secret: short}}}":                            "mail.inbound.postmark.secret must have at least 16 characters",
 		"mail: {inbound: {mailgun: {signing_key_file: nowhere}}}":                 "mail.inbound.mailgun.signing_key_file nowhere cannot be read",

@@ -24,10 +24,13 @@ type connection struct {
 }
 
 // boundedConn ends a connection whose server says more than a reply can be: a
-// reply may have any number of lines.
+// reply may have any number of lines. And it ends one whose server does not
+// listen: the library waits for replies within a time, and for ever for room to
+// send a message.
 type boundedConn struct {
 	net.Conn
-	heard int // bytes since we last said something
+	timeout time.Duration // for each write
+	heard   int           // bytes since we last said something
 }
 
 const maxReply = 64 << 10
@@ -42,6 +45,9 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 
 func (c *boundedConn) Write(p []byte) (int, error) {
 	c.heard = 0
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, err
+	}
 	return c.Conn.Write(p)
 }
 

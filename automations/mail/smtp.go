@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,8 +37,12 @@ type SMTP struct {
 	Username string         // no authentication when empty
 	Password string         // sent over TLS, or to this machine, only
 	Hello    string         // name given in EHLO; "localhost" when empty
-	Timeout  time.Duration  // for connecting and for each reply; 30 s when zero
+	Timeout  time.Duration  // for connecting, for each piece sent and each reply but the last; 30 s when zero
 	RootCAs  *x509.CertPool // who may sign the server's certificate; the system's when nil
+	// FinalTimeout is for the reply to a whole message, which many servers look
+	// through first: who gives up earlier does not know whether it was taken.
+	// 10 minutes when zero (RFC 5321, section 4.5.3.2.6).
+	FinalTimeout time.Duration
 
 	pool pool
 }
@@ -157,12 +162,9 @@ func (s *SMTP) connect(ctx context.Context) (*connection, error) {
 	return &connection{conn: conn, client: client}, nil
 }
 
-func (s *SMTP) timeout() time.Duration {
-	if s.Timeout == 0 {
-		return 30 * time.Second
-	}
-	return s.Timeout
-}
+func (s *SMTP) timeout() time.Duration { return cmp.Or(s.Timeout, 30*time.Second) }
+
+func (s *SMTP) hello() string { return cmp.Or(s.Hello, "localhost") }
 
 func (s *SMTP) dial(ctx context.Context) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: s.timeout()}
@@ -170,7 +172,7 @@ func (s *SMTP) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn = &boundedConn{Conn: conn}
+	conn = &boundedConn{Conn: conn, timeout: s.timeout()}
 	if s.TLS != TLS {
 		return conn, nil
 	}
@@ -190,31 +192,24 @@ func (s *SMTP) tlsConfig() *tls.Config {
 }
 
 func (s *SMTP) greet(conn net.Conn) (*smtp.Client, error) {
-	hello := s.Hello
-	if hello == "" {
-		hello = "localhost"
-	}
-	// The library gives its STARTTLS handshake no deadline of its own.
 	conn.SetDeadline(time.Now().Add(s.timeout()))
 	defer conn.SetDeadline(time.Time{})
-	if s.TLS == NoTLS || s.TLS == TLS {
-		client := smtp.NewClient(conn)
-		client.CommandTimeout, client.SubmissionTimeout = s.timeout(), s.timeout()
-		return client, client.Hello(hello)
+	if s.TLS != NoTLS && s.TLS != TLS {
+		var err error
+		if conn, err = s.startTLS(conn); err != nil {
+			return nil, err
+		}
 	}
-	client, err := smtp.NewClientStartTLS(conn, s.tlsConfig())
-	if err != nil {
-		return nil, err
-	}
-	client.CommandTimeout, client.SubmissionTimeout = s.timeout(), s.timeout()
-	return client, client.Hello(hello)
+	client := smtp.NewClient(conn)
+	client.CommandTimeout, client.SubmissionTimeout = s.timeout(), cmp.Or(s.FinalTimeout, 10*time.Minute)
+	return client, client.Hello(s.hello())
 }
 
 func (s *SMTP) authenticate(client *smtp.Client) error {
 	if s.Username == "" {
 		return nil
 	}
-	if _, secure := client.TLSConnectionState(); !secure && !s.local() {
+	if s.TLS == NoTLS && !s.local() {
 		return errors.New("the password is not sent without TLS; set smtp.tls to starttls or tls")
 	}
 	switch {
@@ -260,18 +255,36 @@ func transfer(client *smtp.Client, e *Envelope) (Reply, error) {
 	e.mark(FinalDot)
 	response, err := body.CloseWithResponse()
 	if err == nil {
-		if len(refused) == 0 { // else the mark could not say who has not got it
-			e.mark(Taken)
-		}
-		return Reply{Code: 250, Text: Printable(response.StatusText), Refused: refused}, nil
+		return e.taken(Reply{Code: 250, Text: Printable(response.StatusText), Refused: refused}), nil
 	}
-	if _, replied := errors.AsType[*smtp.SMTPError](err); replied {
+	unknown := &SendError{Class: Unknown}
+	switch reply, replied := errors.AsType[*smtp.SMTPError](err); {
+	case !replied:
+		unknown.Text = "the connection ended before the server said whether it took the message: " + Printable(err.Error())
+	case reply.Code/100 == 2 && reply.Code != closing: // the first digit alone decides (RFC 5321, section 4.3.2)
+		return e.taken(Reply{Code: reply.Code, Text: Printable(reply.Message), Refused: refused}), nil
+	case reply.Code/100 == 4, reply.Code/100 == 5:
 		f := failure("the message", err)
 		f.Bounced = false // it is about the message
 		e.mark(map[Class]Stage{Temporary: PutOff, Permanent: TurnedDown}[f.Class])
 		return Reply{Refused: refused}, f
+	default:
+		unknown.Text = explain("the message", err) + ", which does not say whether it took it"
 	}
-	return Reply{Refused: refused}, &SendError{Class: Unknown, Text: "the connection ended before the server said whether it took the message: " + Printable(err.Error())}
+	return Reply{Refused: refused}, unknown
+}
+
+// closing is the reply with which a server takes its leave, of a client that
+// said nothing for too long among others.
+const closing = 221
+
+// taken marks that the server has taken the message, when that is true of
+// every recipient: the mark could not say who has not got it.
+func (e *Envelope) taken(reply Reply) Reply {
+	if len(reply.Refused) == 0 {
+		e.mark(Taken)
+	}
+	return reply
 }
 
 // recipients names the recipients to the server and returns those it refuses.
@@ -322,11 +335,15 @@ var (
 // failure classes an error by the server's reply; without one it may pass.
 func failure(doing string, err error) *SendError {
 	reply, ok := errors.AsType[*smtp.SMTPError](err)
-	if ok && reply.Code >= 500 && reply.Code < 600 {
+	if ok && reply.Code/100 == 5 && reply.Code != signInFirst {
 		return &SendError{Class: Permanent, Code: reply.Code, Text: explain(doing, err), Bounced: doing == rcpt && NoSuchAddress(reply.Code, reply.EnhancedCode, reply.Message)}
 	}
 	return temporary(doing, err)
 }
+
+// signInFirst is the reply to whoever must sign in, or use TLS, and has not
+// (RFC 3207, RFC 4954): it is about the settings.
+const signInFirst = 530
 
 // temporary is a failure that mending the server or the settings cures, as a
 // refused password is, whatever the reply.

@@ -32,13 +32,15 @@ type testServer struct {
 	utf8     bool     // SMTPUTF8 is offered
 	dsn      bool     // so is DSN
 	ids      []string // of envelopes
+	hellos   []string // names of who began a session; with STARTTLS twice
 	sessions int
 }
 
-func (s *testServer) NewSession(*smtp.Conn) (smtp.Session, error) {
+func (s *testServer) NewSession(c *smtp.Conn) (smtp.Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions++
+	s.hellos = append(s.hellos, c.Hostname())
 	return &testSession{s}, nil
 }
 
@@ -168,12 +170,16 @@ func TestSend(t *testing.T) {
 				server.auth = []string{mech}
 			}
 			client := server.serve(t, policy)
+			client.Hello = "mx.example.com"
 			if mech != "" {
 				client.Username, client.Password = "ada", "secret"
 			}
 			reply, err := client.Send(context.Background(), Envelope{From: "ada@example.com", To: []string{"bob@example.com"}, Message: raw})
 			if err != nil || reply.Code != 250 || len(server.messages) != 1 || server.messages[0] != string(raw) || mech != "" && strings.Join(server.users, "") != mech {
 				t.Errorf("%s %s: %+v %v, %d messages, %v", policy, mech, reply, err, len(server.messages), server.users)
+			}
+			if slices.ContainsFunc(server.hellos, func(name string) bool { return name != client.Hello }) { // there are servers that send localhost away
+				t.Errorf("%s: the client is named %q", policy, server.hellos)
 			}
 		}
 	}
@@ -231,27 +237,28 @@ func TestSendRefuses(t *testing.T) {
 }
 
 // script is a server that says its lines and then does as told: "close",
-// "hang", or nothing more to say.
+// "hang", "deaf", or nothing more to say.
 func script(t *testing.T, lines map[string]string) *SMTP {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ln.Close() })
+	over := make(chan struct{})
+	t.Cleanup(func() { ln.Close(); close(over) })
 	go func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			go converse(conn, lines)
+			go converse(conn, lines, over)
 		}
 	}()
-	return &SMTP{Addr: ln.Addr().String(), TLS: NoTLS, Timeout: 150 * time.Millisecond}
+	return &SMTP{Addr: ln.Addr().String(), TLS: NoTLS, Timeout: 150 * time.Millisecond, FinalTimeout: 150 * time.Millisecond}
 }
 
-func converse(conn net.Conn, lines map[string]string) {
+func converse(conn net.Conn, lines map[string]string, over <-chan struct{}) {
 	defer conn.Close()
 	defaults := map[string]string{"banner": "220 hi", "EHLO": "250 test", "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go", "dot": "250 queued", "QUIT": "221 bye"}
 	say := func(phase string) bool {
@@ -264,6 +271,10 @@ func converse(conn net.Conn, lines map[string]string) {
 			return false
 		case "hang":
 			io.Copy(io.Discard, conn)
+			return false
+		case "deaf": // it asks for the message and reads no more
+			io.WriteString(conn, "354 go\r\n")
+			<-over
 			return false
 		case "endless": // a reply that never comes to its last line
 			for conn.SetWriteDeadline(time.Now().Add(5*time.Second)) == nil {
@@ -308,12 +319,15 @@ func converse(conn net.Conn, lines map[string]string) {
 // message.
 func TestEveryPhase(t *testing.T) {
 	for _, phase := range []string{"banner", "EHLO", "MAIL", "RCPT", "DATA", "dot"} {
-		for _, action := range []string{"close", "hang", "what?", "\x00\xff\x16\x03\x01", "250", "99999 odd", "endless", "long", "451 later", "554 never"} {
+		for _, action := range []string{"close", "hang", "what?", "\x00\xff\x16\x03\x01", "250", "354 odd", "221 bye", "99999 odd", "endless", "long", "451 later", "530 sign in", "554 never"} {
+			if phase == "DATA" && action == "354 odd" { // there it is not
+				continue
+			}
 			want := Temporary
 			switch {
 			case action == "554 never" && phase != "banner" && phase != "EHLO": // there it says nothing of this message
 				want = Permanent
-			case phase == "dot" && action != "451 later":
+			case phase == "dot" && action != "451 later" && action != "530 sign in":
 				want = Unknown
 			}
 			client := script(t, map[string]string{phase: action})
@@ -344,6 +358,45 @@ func TestEveryPhase(t *testing.T) {
 	client := script(t, map[string]string{"QUIT": "close"})
 	if reply, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n")}); err != nil || reply.Text != "queued" {
 		t.Errorf("a server that leaves after it took the message: %+v %v", reply, err)
+	}
+}
+
+// Of the reply to the message the first digit says whether it was taken: sent
+// again it would arrive twice.
+func TestTakenInOtherWords(t *testing.T) {
+	for answer, want := range map[string]Reply{"251 ok": {Code: 251, Text: "ok"}, "200 ok": {Code: 200, Text: "ok"}, "250-2.0.0 a\r\n250 2.0.0 b": {Code: 250, Text: "2.0.0 a 2.0.0 b"}} {
+		var stages []Stage
+		reply, err := script(t, map[string]string{"dot": answer}).Send(context.Background(), Envelope{
+			From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n"), Mark: func(s Stage) { stages = append(stages, s) },
+		})
+		if err != nil || reply.Code != want.Code || reply.Text != want.Text || !slices.Equal(stages, []Stage{FinalDot, Taken}) {
+			t.Errorf("%q: %+v %v, marked %v", answer, reply, err, stages)
+		}
+	}
+}
+
+// A server that asks for a message and then does not read it holds nobody up.
+func TestSendToTheDeaf(t *testing.T) {
+	client := script(t, map[string]string{"DATA": "deaf"})
+	client.FinalTimeout = time.Hour
+	message := []byte(strings.Repeat("more than lies on the way\r\n", 1<<20))
+	_, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: message})
+	if failure, ok := err.(*SendError); !ok || failure.Class != Temporary || !strings.Contains(failure.Text, "timeout") {
+		t.Error(err)
+	}
+}
+
+// What a server says in plain text after STARTTLS is not taken for its word.
+func TestStartTLSBroken(t *testing.T) {
+	for answer, want := range map[string]string{
+		"454 not now": "454 not now", "220 go\r\n250-x\r\n250 AUTH PLAIN": "plain text", "220 go": "greeting", "close": "EOF", "hang": "timeout",
+	} {
+		client := script(t, map[string]string{"EHLO": "250-test\r\n250-size 1\r\n250 starttls", "STARTTLS": answer})
+		client.TLS, client.Username, client.Password = StartTLS, "ada", "secret"
+		_, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n")})
+		if failure, ok := err.(*SendError); !ok || failure.Class != Temporary || !strings.Contains(failure.Text, want) {
+			t.Errorf("%q: %v", answer, err)
+		}
 	}
 }
 
