@@ -186,3 +186,34 @@ func TestAllRefusedForReasons(t *testing.T) {
 		}
 	})
 }
+
+// A mail that is given another time while it waits for a worker leaves at that
+// time.
+func TestRescheduledWhileDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Time
+		e := newEngine(t, Config{Workers: 1, Sender: sendFunc(func(string, []string, []byte) (mail.Reply, error) {
+			at = append(at, time.Now())
+			time.Sleep(time.Minute) // a slow server
+			return mail.Reply{Code: 250}, nil
+		})})
+		request := func(to string) *EmailRequest {
+			return &EmailRequest{To: []string{to}, Subject: "Hi", Text: "x"}
+		}
+		results, _, err := e.SendEmails([]*EmailRequest{request("a@example.com"), request("b@example.com")}, true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.start(t)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		tomorrow := now().Add(24 * time.Hour)
+		if _, err := e.RescheduleEmail(results[1].Email.ID, tomorrow); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(48 * time.Hour)
+		if len(at) != 2 || at[1].Before(tomorrow) {
+			t.Errorf("the mails left at %v; the second was to leave at %s", at, tomorrow)
+		}
+	})
+}

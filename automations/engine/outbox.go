@@ -133,7 +133,7 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 	claimed := false
 	err = e.db.Update(func(tx *storage.Tx) error {
 		row, err := tx.Email(id)
-		if claimed = err == nil && row.Status == automations.EmailQueued; !claimed {
+		if claimed = err == nil && isDue(row); !claimed {
 			return err
 		}
 		row.Status, row.UpdatedAt = automations.EmailSending, now()
@@ -153,11 +153,18 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(reply)...)
 }
 
+// isDue reports whether a mail is still to be sent now: it may have been
+// cancelled or given another time since it was taken from the outbox, which
+// keeps times in milliseconds.
+func isDue(row *storage.EmailRow) bool {
+	return row.Status == automations.EmailQueued && !row.NextAttemptAt.Truncate(time.Millisecond).After(now())
+}
+
 // postpone puts a mail off without an attempt.
 func (e *Engine) postpone(id automations.ID, at time.Time) error {
 	return e.db.Update(func(tx *storage.Tx) error {
 		row, err := tx.Email(id)
-		if err != nil || row.Status != automations.EmailQueued {
+		if err != nil || !isDue(row) {
 			return err
 		}
 		row.NextAttemptAt = at
@@ -183,7 +190,7 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 	var barred []automations.Settled
 	err := e.db.View(func(tx *storage.Tx) error {
 		row, err := tx.Email(id)
-		if err != nil || row.Status != automations.EmailQueued {
+		if err != nil || !isDue(row) {
 			return err
 		}
 		email = row.Email
