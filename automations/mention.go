@@ -3,7 +3,10 @@ package automations
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"strings"
+
+	"golang.org/x/net/idna"
 
 	"github.com/opensend/opensend/automations/mail"
 )
@@ -12,21 +15,30 @@ import (
 const Redacted = "[erased]"
 
 // Mention finds one address, given as its identity, wherever a text names it:
-// in any case, with @ or with %40 as in links, and not as the end or beginning
-// of a longer address.
-type Mention struct{ local, domain string }
+// in any case, its domain in ASCII or in its own letters, as it is or escaped
+// as in links, and not as the end or beginning of a longer address.
+type Mention struct {
+	locals, domains []string // their spellings
+}
 
 // NewMention looks for the address.
 func NewMention(identity string) Mention {
 	local, domain, _ := strings.Cut(identity, "@")
-	return Mention{local, domain}
+	m := Mention{[]string{local}, []string{domain}}
+	if escaped := url.QueryEscape(local); escaped != local {
+		m.locals = append(m.locals, escaped)
+	}
+	if own, err := idna.Lookup.ToUnicode(domain); err == nil && own != domain {
+		m.domains = append(m.domains, own)
+	}
+	return m
 }
 
 // Near reports, fast, whether the bytes may name the address: false is
-// certain, for JSON too.
+// certain, for JSON too, where any character may be escaped.
 func (m Mention) Near(text []byte) bool {
 	start, _ := m.next(text, 0, func([]byte, int, int) bool { return true })
-	return start >= 0
+	return start >= 0 || bytes.Contains(text, []byte(`\u`))
 }
 
 // In reports whether the text names the address.
@@ -119,10 +131,14 @@ func (m Mention) next(text []byte, from int, whole func(text []byte, start, end 
 				continue
 			}
 		}
-		start, end = at-len(m.local), at+sep+len(m.domain)
-		if start >= from && end <= len(text) && bytes.EqualFold(text[start:at], []byte(m.local)) &&
-			bytes.EqualFold(text[at+sep:end], []byte(m.domain)) && whole(text, start, end) {
-			return start, end
+		for _, local := range m.locals {
+			for _, domain := range m.domains {
+				start, end = at-len(local), at+sep+len(domain)
+				if start >= from && end <= len(text) && bytes.EqualFold(text[start:at], []byte(local)) &&
+					bytes.EqualFold(text[at+sep:end], []byte(domain)) && whole(text, start, end) {
+					return start, end
+				}
+			}
 		}
 	}
 	return -1, -1

@@ -38,7 +38,24 @@ func TestMention(t *testing.T) {
 		`{"ada@example.com":"\"\\"}`:                             `{"[erased]":"\"\\"}`,
 		`{"text":"b.ada@example.com \u00fc"}`:                    `{"text":"b.ada@example.com \u00fc"}`,
 	} {
-		if got := string(m.RedactJSON(json.RawMessage(raw))); got != want {
+		if got := string(m.RedactJSON(json.RawMessage(raw))); got != want || got != raw && !m.Near([]byte(raw)) {
+			t.Errorf("%s:\n%s", raw, got)
+		}
+	}
+}
+
+// An address has more than one spelling, and those who escape links or JSON
+// write a + in their own ways.
+func TestMentionInOtherSpellings(t *testing.T) {
+	m := NewMention("ada+x@xn--grn-ioa.example")
+	for raw, want := range map[string]string{
+		`"Ada+X@grün.example"`:                           `"[erased]"`,
+		`"https://x.example/?to=ada%2Bx%40GRÜN.example"`: `"https://x.example/?to=[erased]"`,
+		`"ada%2bx@xn--grn-ioa.example"`:                  `"[erased]"`,
+		`"ada\u002Bx@gr\u00fcn.example"`:                 `"[erased]"`,
+		`"ada@grün.example b+ada+x@grün.example"`:        `"ada@grün.example b+ada+x@grün.example"`,
+	} {
+		if got := string(m.RedactJSON(json.RawMessage(raw))); got != want || got != raw && !m.Near([]byte(raw)) {
 			t.Errorf("%s:\n%s", raw, got)
 		}
 	}
