@@ -94,7 +94,7 @@ func (tx *Tx) DeleteContact(id automations.ID) error {
 	return errors.Join(
 		tx.delete(contactEmailsBucket, tuple(c.Email)),
 		tx.delete(contactsBucket, id[:]),
-		tx.putRecord(erasuresBucket, id[:], Erasure{Person: Person{id, c.Email}}),
+		tx.putRecord(erasuresBucket, id[:], newErasure(Person{id, c.Email})),
 		tx.tell(automations.ContactDeletedNotice, func() map[string]any { return automations.ContactDeletedData(id) }),
 	)
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 )
@@ -21,6 +22,12 @@ type CorruptError struct {
 
 func (e *CorruptError) Error() string {
 	return fmt.Sprintf("the data file is damaged: a record in %s (key %x) fails its checksum; restore a backup", e.Bucket, e.Key)
+}
+
+// isDamage reports whether an error is about one record that cannot be read.
+func isDamage(err error) bool {
+	_, damaged := errors.AsType[*CorruptError](err)
+	return damaged
 }
 
 // envelope is an empty envelope, with room for a body of the size: append that,

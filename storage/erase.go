@@ -19,38 +19,42 @@ const erasedReason = "contact_deleted"
 // waits for it, and goes on from Next after a restart.
 type Erasure struct {
 	Person
-	Stage int    `json:"stage"`
-	Next  []byte `json:"next,omitempty"`
+	Began time.Time `json:"began,omitzero"` // what comes in later is not meant
+	Stage int       `json:"stage"`
+	Next  []byte    `json:"next,omitempty"`
+
+	now  time.Time
+	heir automations.ID // the contact that has the address by now, if any: another one
 }
 
-// eraseStages are the buckets with records of contacts: what comes first stops
-// work that is under way.
+// eraseStages are the buckets with records of contacts: what others are made
+// from comes before them, so that nothing takes the address along meanwhile.
 var eraseStages = [...]struct {
 	bucket bucket
-	erase  func(tx *Tx, key []byte, of *Erasure, now time.Time) error
+	erase  func(tx *Tx, key []byte, of *Erasure) error
 }{
+	{contactsBucket, eraseFromContact},
+	{deliveriesBucket, eraseDelivery},
 	{runsBucket, eraseRun},
 	{emailsBucket, eraseEmail},
 	{emailContentsBucket, eraseContent},
-	{contactsBucket, eraseFromContact},
-	{deliveriesBucket, eraseDelivery},
-	{webhookDeliveriesBucket, eraseWebhookDelivery}, // last: the others may tell webhooks something
+	{webhookDeliveriesBucket, eraseWebhookDelivery},
 }
 
 // EraseSome looks at up to rows further rows for the oldest unfinished erasure
-// and reports whether there is more to do.
+// and reports whether there is more to do. Records that are damaged are passed
+// over: Check tells of them.
 func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
-	key, _ := tx.bucket(erasuresBucket).Cursor().First()
-	if key == nil {
+	key, of := tx.oldestErasure()
+	if of == nil {
 		return false, nil
 	}
-	key = bytes.Clone(key)
-	of, err := record[Erasure](tx, erasuresBucket, key)
-	if err != nil {
+	of.now = now
+	if of.heir, err = tx.ContactID(of.Email); err != nil && !errors.Is(err, ErrNotFound) && !isDamage(err) {
 		return false, err
 	}
 	if of.Stage == len(eraseStages) {
-		if err := errors.Join(tx.dropAnswersNaming(of.mention()), tx.eraseSuppressed(of.Email)); err != nil {
+		if err := errors.Join(tx.dropAnswersNaming(of), tx.eraseSuppressed(of)); err != nil {
 			return false, err
 		}
 		return true, tx.delete(erasuresBucket, key)
@@ -62,7 +66,7 @@ func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
 	}
 	keys, next := tx.naming(eraseStages[of.Stage].bucket, of.Next, rows, of.Person)
 	for _, k := range keys {
-		if err := eraseStages[of.Stage].erase(tx, k, of, now); err != nil {
+		if err := eraseStages[of.Stage].erase(tx, k, of); err != nil && !isDamage(err) {
 			return false, err
 		}
 	}
@@ -70,6 +74,30 @@ func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
 		of.Stage++
 	}
 	return true, tx.putRecord(erasuresBucket, key, of)
+}
+
+// oldestErasure is the first that can be read; nil when there is none.
+func (tx *Tx) oldestErasure() (key []byte, of *Erasure) {
+	tx.each(erasuresBucket, nil, func(k []byte) bool {
+		key = bytes.Clone(k)
+		of, _ = record[Erasure](tx, erasuresBucket, key)
+		return of == nil
+	})
+	return key, of
+}
+
+// spares reports whether a record is none of the erasure's: one of the contact
+// that has the address by now, or one that came in, at the time, after the
+// erasure began. What is made from other records has no such time, and what has
+// one to come is from when the clock was ahead.
+func (of *Erasure) spares(contact automations.ID, at time.Time) bool {
+	return contact == of.heir && contact != automations.ID{} || !of.Began.IsZero() && at.After(of.Began) && !at.After(of.now)
+}
+
+// namedIn reports whether a record has the address in one of its texts.
+func (of *Erasure) namedIn(record any) (bool, error) {
+	raw, err := json.Marshal(record)
+	return err == nil && of.mention().InJSON(raw), err
 }
 
 // EraseAddress deletes the contact with a normalised address, or when there is
@@ -83,16 +111,20 @@ func (tx *Tx) EraseAddress(email string, id automations.ID) error {
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	under := false
+	erasure, at := newErasure(Person{id, email}), id[:]
 	tx.each(erasuresBucket, nil, func(key []byte) bool {
 		of, err := record[Erasure](tx, erasuresBucket, key)
-		under = err == nil && of.Email == email
-		return !under
+		if err == nil && of.Email == email {
+			of.Began = erasure.Began
+			erasure, at = of, bytes.Clone(key)
+		}
+		return true
 	})
-	if under {
-		return nil
-	}
-	return tx.putRecord(erasuresBucket, id[:], Erasure{Person: Person{id, email}})
+	return tx.putRecord(erasuresBucket, at, erasure)
+}
+
+func newErasure(of Person) *Erasure {
+	return &Erasure{Person: of, Began: time.Now().UTC().Truncate(time.Millisecond)}
 }
 
 func (tx *Tx) dropWaitsOf(contact automations.ID) error {
@@ -104,7 +136,7 @@ func (tx *Tx) dropWaitsOf(contact automations.ID) error {
 	return tx.deleteAll(tx.bucket(waitsBucket), keys)
 }
 
-func eraseRun(tx *Tx, key []byte, of *Erasure, now time.Time) error {
+func eraseRun(tx *Tx, key []byte, of *Erasure) error {
 	ref, _ := splitRef(key)
 	row, err := tx.Run(ref)
 	if err != nil {
@@ -114,7 +146,7 @@ func eraseRun(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 		return redactRun(tx, row, of)
 	}
 	if !row.Status.Final() {
-		row.Cancel(erasedReason, now)
+		row.Cancel(erasedReason, of.now)
 	}
 	if row.FailureReason != "" {
 		row.FailureReason = erasedReason
@@ -132,6 +164,9 @@ func eraseRun(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 
 // redactRun takes the address out of what somebody else's run has seen.
 func redactRun(tx *Tx, row *RunRow, of *Erasure) error {
+	if named, err := of.namedIn(row.Run); !named || err != nil || of.spares(row.ContactID, time.Time{}) {
+		return err
+	}
 	m := of.mention()
 	row.FailureReason = m.Redact(row.FailureReason)
 	for _, step := range row.Steps {
@@ -140,39 +175,53 @@ func redactRun(tx *Tx, row *RunRow, of *Erasure) error {
 	return tx.SaveRun(row)
 }
 
-func eraseEmail(tx *Tx, key []byte, of *Erasure, now time.Time) error {
+func eraseEmail(tx *Tx, key []byte, of *Erasure) error {
 	row, err := tx.Email(automations.ID(key))
 	if err != nil {
 		return err
 	}
+	if of.sparesEmail(row) {
+		return nil
+	}
 	if !of.gets(row.Email) {
-		record, err := json.Marshal(row.Email)
-		if err != nil || !of.mention().InJSON(record) {
+		if named, err := of.namedIn(row.Email); !named || err != nil {
 			return err
 		}
-		return dropEmailContent(tx, row, of, now)
+		return dropEmailContent(tx, row, of)
 	}
 	row.To, row.CC, row.BCC, row.ReplyTo, row.Tags, row.Settled, row.Reports = nil, nil, nil, nil, nil, nil, nil
 	row.Subject, row.LastReply = "", ""
-	return dropEmailContent(tx, row, of, now)
+	return dropEmailContent(tx, row, of)
+}
+
+// sparesEmail is spares for mail: that of a run is made from other records.
+func (of *Erasure) sparesEmail(row *EmailRow) bool {
+	askedAt := row.CreatedAt
+	if row.Run != (automations.RunRef{}) {
+		askedAt = time.Time{}
+	}
+	return of.spares(row.ContactID, askedAt)
 }
 
 // eraseContent looks into mail to others.
-func eraseContent(tx *Tx, key []byte, of *Erasure, now time.Time) error {
+func eraseContent(tx *Tx, key []byte, of *Erasure) error {
 	content, err := tx.EmailContent(automations.ID(key))
 	if err != nil || !of.mention().InContent(content) {
 		return err
 	}
 	row, err := tx.Email(automations.ID(key))
-	if err != nil {
+	if errors.Is(err, ErrNotFound) {
+		return tx.delete(emailContentsBucket, key)
+	}
+	if err != nil || of.sparesEmail(row) {
 		return err
 	}
-	return dropEmailContent(tx, row, of, now)
+	return dropEmailContent(tx, row, of)
 }
 
 // dropEmailContent erases what a mail says and keeps it from leaving. Whoever
 // else it was for stays named.
-func dropEmailContent(tx *Tx, row *EmailRow, of *Erasure, now time.Time) error {
+func dropEmailContent(tx *Tx, row *EmailRow, of *Erasure) error {
 	switch row.Status {
 	case automations.EmailQueued, automations.EmailSending, automations.EmailUnconfirmed:
 		row.Status = automations.EmailSuppressed
@@ -184,13 +233,16 @@ func dropEmailContent(tx *Tx, row *EmailRow, of *Erasure, now time.Time) error {
 			list[i] = m.Redact(list[i])
 		}
 	}
+	for i := range row.Settled {
+		row.Settled[i].Address, row.Settled[i].Reason = m.Redact(row.Settled[i].Address), m.Redact(row.Settled[i].Reason)
+	}
 	for i := range row.Reports {
 		row.Reports[i].Address, row.Reports[i].Text = m.Redact(row.Reports[i].Address), m.Redact(row.Reports[i].Text)
 	}
 	for i := range row.Tags {
 		row.Tags[i].Value = m.Redact(row.Tags[i].Value)
 	}
-	row.LastError, row.UpdatedAt = erasedReason, now
+	row.LastError, row.UpdatedAt = erasedReason, of.now
 	if err := errors.Join(tx.SaveEmail(row), tx.delete(emailContentsBucket, row.ID[:])); err != nil {
 		return err
 	}
@@ -201,20 +253,20 @@ func dropEmailContent(tx *Tx, row *EmailRow, of *Erasure, now time.Time) error {
 	if err != nil || run.EmailID != row.ID {
 		return err
 	}
-	run.Mailed(row.Email, now) // it goes on without
+	run.Mailed(row.Email, of.now) // it goes on without
 	return tx.SaveRun(run)
 }
 
 // eraseFromContact takes the address out of what is noted about others.
-func eraseFromContact(tx *Tx, key []byte, of *Erasure, now time.Time) error {
+func eraseFromContact(tx *Tx, key []byte, of *Erasure) error {
 	c, err := tx.Contact(automations.ID(key))
-	if err != nil || c.Email == of.Email { // who has it came after the erasure began
+	if err != nil || of.spares(c.ID, time.Time{}) {
+		return err
+	}
+	if named, err := of.namedIn(c); !named || err != nil {
 		return err
 	}
 	m := of.mention()
-	if record, err := json.Marshal(c); err != nil || !m.InJSON(record) {
-		return err
-	}
 	c.FirstName, c.LastName = m.Redact(c.FirstName), m.Redact(c.LastName)
 	properties := make(map[string]json.RawMessage, len(c.Properties))
 	for name, value := range c.Properties {
@@ -224,12 +276,15 @@ func eraseFromContact(tx *Tx, key []byte, of *Erasure, now time.Time) error {
 	return tx.UpdateContact(c)
 }
 
-func eraseDelivery(tx *Tx, key []byte, of *Erasure, _ time.Time) error {
+func eraseDelivery(tx *Tx, key []byte, of *Erasure) error {
 	d, err := tx.Delivery(automations.ID(key))
-	if err != nil {
+	if err != nil || of.spares(d.ContactID, d.ReceivedAt) {
 		return err
 	}
 	m, own := of.mention(), of.has(d)
+	if named, err := of.namedIn(d); !named && !own || err != nil {
+		return err
+	}
 	if d.Event, d.Payload = m.Redact(d.Event), m.RedactJSON(d.Payload); own {
 		d.Email, d.Payload = "", json.RawMessage("{}")
 	}

@@ -161,23 +161,25 @@ func (tx *Tx) AddIdempotentAnswer(door, key string, a *IdempotentAnswer) error {
 
 func idempotencyKey(door, key string) []byte { return nameHash(string(tuple(door, key))) }
 
-// dropAnswersNaming forgets the kept answers that name the address.
-func (tx *Tx) dropAnswersNaming(m automations.Mention) error {
+// dropAnswersNaming forgets the kept answers that name the address and were
+// given before its erasure began.
+func (tx *Tx) dropAnswersNaming(of *Erasure) error {
+	m := of.mention()
 	return tx.bucket(idempotencyBucket).ForEachBucket(func(name []byte) error {
 		slot := tx.bucket(idempotencyBucket).Bucket(name)
 		var keys [][]byte
-		err := slot.ForEach(func(k, v []byte) error {
+		c := slot.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
 			body, ok := open(k, v)
 			if !ok {
-				return &CorruptError{Bucket: idempotencyBucket.String(), Key: bytes.Clone(k)}
+				continue // it expires
 			}
 			a, err := decode[IdempotentAnswer](idempotencyBucket, k, body)
-			if err == nil && m.InJSON(a.Answer) {
+			if err == nil && m.InJSON(a.Answer) && !of.spares(automations.ID{}, a.CreatedAt) {
 				keys = append(keys, bytes.Clone(k))
 			}
-			return err
-		})
-		return firstError(err, func() error { return tx.deleteAll(slot, keys) })
+		}
+		return tx.deleteAll(slot, keys)
 	})
 }
 
@@ -191,13 +193,6 @@ func (tx *Tx) deleteAll(b *bolt.Bucket, keys [][]byte) error {
 		}
 	}
 	return nil
-}
-
-func firstError(err error, then func() error) error {
-	if err != nil {
-		return err
-	}
-	return then()
 }
 
 // millis reads a time of a tuple.

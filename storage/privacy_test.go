@@ -144,6 +144,98 @@ func TestErasureSparesLongerAddresses(t *testing.T) {
 	})
 }
 
+// Who comes back while the erasure of what was before is still under way is a
+// new person: mail leaves, runs go on, answers are kept, webhooks are told.
+func TestErasureSparesWhoCameBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := storagetest.Open(t)
+		e, err := engine.New(engine.Config{DB: db, From: "x@example.net"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		addWorkflow(t, db, `[{"key":"t","type":"trigger","config":{"event_name":"go"}},
+			{"key":"m","type":"send_email","config":{"subject":"For {{contact.email}}","text":"{{contact.email}}"}}]`)
+		accept := func(key string) *engine.Receipt {
+			answer := func(r *engine.Receipt) (int, []byte) { return 202, []byte(answered(r.Delivery.Email)) }
+			idem := &engine.Idempotency[*engine.Receipt]{Door: "x", Key: key, BodyHash: make([]byte, 32), Render: answer}
+			r, _, err := e.Accept(&automations.Event{Name: "go", Email: erased, Payload: json.RawMessage(`{"is":"kept"}`)}, idem)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		send := func() automations.ID {
+			results, _, err := e.SendEmails([]*engine.EmailRequest{{To: []string{erased}, Subject: "Hello", Text: written}}, true, nil)
+			if err != nil || results[0].Err != nil {
+				t.Fatal(err, results)
+			}
+			return results[0].Email.ID
+		}
+		old, oldMail := accept("old"), send()
+		webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: "https://example.org", Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
+		err = db.Update(func(tx *storage.Tx) error {
+			return errors.Join(tx.DeleteContact(old.Delivery.ContactID), tx.SaveWebhook(webhook))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		back, backMail := accept("back"), send()
+		time.Sleep(time.Second)
+		for more := true; more; {
+			err := db.Update(func(tx *storage.Tx) (err error) {
+				more, err = tx.EraseSome(time.Now(), 1)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		err = db.View(func(tx *storage.Tx) error {
+			for id, there := range map[automations.ID]bool{old.Delivery.ID: false, back.Delivery.ID: true} {
+				if d, err := tx.Delivery(id); err != nil || (d.Email == erased) != there || strings.Contains(string(d.Payload), "kept") != there {
+					t.Errorf("the event is %+v: %v", d, err)
+				}
+			}
+			for id, there := range map[automations.ID]bool{oldMail: false, backMail: true} {
+				if m, err := tx.Email(id); err != nil || (m.Status == automations.EmailQueued) != there || len(m.To) > 0 != there {
+					t.Errorf("the mail is %+v: %v", m.Email, err)
+				}
+			}
+			for key, there := range map[string]bool{"old": false, "back": true} {
+				if _, err := tx.IdempotentAnswer("x", key, time.Now()); (err == nil) != there {
+					t.Errorf("the answer %s: %v", key, err)
+				}
+			}
+			told, _, err := tx.WebhookDeliveries(webhook.ID, storage.Page{Limit: 100}, func(d *automations.WebhookDelivery) bool {
+				return d.Type == automations.ContactCreatedNotice && strings.Contains(string(d.Body), erased)
+			})
+			if err != nil || len(told) != 1 {
+				t.Errorf("webhooks are told of %d new contacts: %v", len(told), err)
+			}
+			return tx.Check()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx) }()
+		time.Sleep(time.Minute)
+		err = db.View(func(tx *storage.Tx) error {
+			mails, _, err := tx.RecentEmailsOf(storage.Person{Email: erased, ContactID: back.Delivery.ContactID}, storage.Page{Limit: 10})
+			if err != nil || len(mails) != 2 || mails[0].Status != automations.EmailCaptured || mails[1].Status != automations.EmailCaptured {
+				t.Errorf("%d mails: %v", len(mails), err)
+			}
+			return err
+		})
+		stop()
+		if err := errors.Join(err, <-done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // busyFile is a file with everything that can hold the address.
 func busyFile(t *testing.T) (path string) {
 	db := storagetest.Open(t)

@@ -75,8 +75,7 @@ func (tx *Tx) SweepSome(pass Sweep, keep Retention, now time.Time, rows int) (Sw
 		}
 		key = bytes.Clone(key)
 		s.from = append(bytes.Clone(key), 0)
-		err := stage.sweep(s, key)
-		if _, damaged := errors.AsType[*CorruptError](err); err != nil && !damaged { // Check tells of damaged ones; they must not hold up the rest
+		if err := stage.sweep(s, key); err != nil && !isDamage(err) { // Check tells of damaged ones; they must not hold up the rest
 			return pass, err
 		}
 	}

@@ -82,10 +82,11 @@ func (tx *Tx) Unsuppress(id automations.ID) error {
 	return errors.Join(tx.delete(suppressionHashesBucket, s.Hash), tx.delete(suppressionsBucket, id[:]))
 }
 
-// eraseSuppressed forgets the text of a suppressed address and keeps its hash.
-func (tx *Tx) eraseSuppressed(email string) error {
-	s, err := tx.SuppressionOf(email)
-	if errors.Is(err, ErrNotFound) {
+// eraseSuppressed forgets the text of a suppressed address and keeps its hash,
+// unless a contact has the address again.
+func (tx *Tx) eraseSuppressed(of *Erasure) error {
+	s, err := tx.SuppressionOf(of.Email)
+	if errors.Is(err, ErrNotFound) || isDamage(err) || of.heir != (automations.ID{}) {
 		return nil
 	}
 	if err != nil {

@@ -202,9 +202,9 @@ func (tx *Tx) deleteWebhookDelivery(row *WebhookDeliveryRow) error {
 
 // eraseWebhookDelivery keeps of a notice that names the contact only what says
 // nothing about it, and nothing of what was answered.
-func eraseWebhookDelivery(tx *Tx, key []byte, of *Erasure, _ time.Time) error {
+func eraseWebhookDelivery(tx *Tx, key []byte, of *Erasure) error {
 	row, err := tx.WebhookDelivery(automations.ID(key[:16]), automations.ID(key[16:]))
-	if err != nil {
+	if err != nil || of.heir != (automations.ID{}) && bytes.Contains(row.Body, []byte(of.heir.String())) {
 		return err
 	}
 	m := of.mention()
@@ -212,6 +212,7 @@ func eraseWebhookDelivery(tx *Tx, key []byte, of *Erasure, _ time.Time) error {
 		if row.Body, err = automations.EraseNotice(row.Body); err != nil {
 			return err
 		}
+		row.Body = m.RedactJSON(row.Body) // the name of an event
 	}
 	for i := range row.Attempts {
 		if attempt := &row.Attempts[i]; m.In(attempt.Response) {
