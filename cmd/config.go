@@ -10,7 +10,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"reflect"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/viper"
@@ -275,6 +277,8 @@ func readConfig(path string) (name string, text []byte, err error) {
 		return path, nil, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return path, nil, fmt.Errorf("the configuration file %s does not exist", path)
+	case errors.Is(err, syscall.EISDIR):
+		return path, nil, fmt.Errorf("%s is a folder; name the configuration file in it", path)
 	case err != nil:
 		return path, nil, fmt.Errorf("the configuration file %s cannot be read: give this user read permission", path)
 	}
@@ -378,8 +382,8 @@ func (c *Config) check() error {
 			return fmt.Errorf(`mail.from must be an address such as "Example <hello@example.com>"; it is %q`, c.Mail.From)
 		}
 	}
-	if c.SMTP.Host == "" && (c.SMTP.Username != "" || c.SMTP.Password != "") {
-		return errors.New("smtp.username and smtp.password need smtp.host")
+	if err := c.SMTP.check(); err != nil {
+		return err
 	}
 	if strings.ContainsFunc(c.SMTP.Hello, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return fmt.Errorf("smtp.hello must be the name of this machine, such as mail.example.com; it is %q", c.SMTP.Hello)
@@ -416,7 +420,11 @@ func (c *Config) check() error {
 // checkDoors looks at where and how the server listens.
 func (c *Config) checkDoors() error {
 	path, unix := strings.CutPrefix(c.Listen, unixPrefix)
-	if _, _, err := net.SplitHostPort(c.Listen); !unix && err != nil || unix && path == "" {
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if !unix && err != nil || unix && path == "" {
 		return fmt.Errorf("listen must be host:port, such as %s, or a socket, such as unix:/run/opensend/http.sock; it is %q", defaultListen, c.Listen)
 	}
 	if _, err := networks("trusted_proxies", c.TrustedProxies); err != nil {
@@ -448,6 +456,18 @@ func (c *Config) checkDoors() error {
 	return nil
 }
 
+func (c SMTPConfig) check() error {
+	switch {
+	case c.Host == "" && (c.Username != "" || c.Password != ""):
+		return errors.New("smtp.username and smtp.password need smtp.host")
+	case c.Username == "" && c.Password != "":
+		return errors.New("smtp.password needs smtp.username")
+	case strings.ContainsAny(c.Host, "/ @:") && net.ParseIP(c.Host) == nil:
+		return fmt.Errorf("smtp.host must be a host alone, such as smtp.example.com, with its port as smtp.port; it is %q", c.Host)
+	}
+	return nil
+}
+
 func (c StorageConfig) check() error {
 	if c.MaxSize != 0 && c.MaxSize < storage.MinSize {
 		return fmt.Errorf("storage.max_size must be at least %d MiB, or 0 for no bound but the disk", storage.MinSize>>20)
@@ -457,7 +477,8 @@ func (c StorageConfig) check() error {
 
 func within[T int | int64 | time.Duration](key string, value, least, most T) error {
 	if value < least || value > most {
-		return fmt.Errorf("%s must be %v to %v; it is %v", key, least, most, value)
+		text := func(v T) string { return configText(reflect.ValueOf(v)) }
+		return fmt.Errorf("%s must be %s to %s; it is %s", key, text(least), text(most), text(value))
 	}
 	return nil
 }
@@ -514,7 +535,7 @@ func networks(key string, texts []string) (all []netip.Prefix, err error) {
 	for i, text := range texts {
 		network, err := netip.ParsePrefix(text)
 		if err != nil || network.Masked() != network {
-			return nil, fmt.Errorf("%s[%d] must be a network such as 10.0.0.0/8 or fd00::/8; it is %q", key, i, text)
+			return nil, fmt.Errorf("%s[%d] must be a network such as 10.0.0.0/8, or 192.0.2.1/32 for one address; it is %q", key, i, text)
 		}
 		all = append(all, network)
 	}

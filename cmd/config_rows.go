@@ -96,7 +96,6 @@ func (from origins) note(node *yaml.Node, path, key string) {
 		for i := 0; i < len(node.Content); i += 2 {
 			from.note(node.Content[i+1], path, strings.TrimPrefix(key+"."+node.Content[i].Value, "."))
 		}
-		return
 	case node.Kind == yaml.SequenceNode:
 		for i, item := range node.Content {
 			from.note(item, path, fmt.Sprintf("%s[%d]", key, i))
@@ -190,8 +189,9 @@ func (from origins) place(path string, err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
 		at := path
-		if key, _, _ := strings.Cut(line, " "); from[key] != "" {
-			at = from[key]
+		key, _, _ := strings.Cut(line, " ")
+		if place := from[strings.TrimSuffix(key, ":")]; place != "" {
+			at = place
 		}
 		if !strings.Contains(line, path) {
 			lines[i] = at + ": " + line

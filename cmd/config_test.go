@@ -91,6 +91,10 @@ func TestConfig(t *testing.T) {
 	if want := (RetentionConfig{Events: 800 * ageDay, Runs: Age(12 * time.Hour), Webhooks: 30 * ageDay, Revisions: 365 * ageDay, Changes: 365 * ageDay}); err != nil || kept.Retention != want {
 		t.Errorf("%+v %v", kept.Retention, err)
 	}
+	empty, err := loadText(t, "limits:\n  # connections: 5\nsmtp: {port: , timeout: }\ntrusted_proxies:\nmail: {dkim: , retry_for: 2 days}\nbackup: {every: 7d}\n", "")
+	if want := defaultConfig(); err != nil || empty.Limits != want.Limits || empty.SMTP != want.SMTP || empty.Mail.RetryFor != 48*time.Hour || empty.Backup.Every != 7*24*time.Hour {
+		t.Errorf("%+v %v", empty, err)
+	}
 	for text, want := range map[string]Size{"20GB": 20e9, "512 MiB": 512 << 20, "0": 0, "50000000": 50e6} {
 		if cfg, err := loadText(t, "storage: {max_size: "+text+"}", ""); err != nil || cfg.Storage.MaxSize != want {
 			t.Errorf("%s: %d %v", text, cfg.Storage.MaxSize, err)
@@ -114,19 +118,24 @@ func TestConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	for text, words := range map[string]string{
-		"mial:\n  from: x":        "line 1: mial is not a key; did you mean mail?",
-		"limits:\n  body_byte: 1": "line 2: limits.body_byte is not a key; did you mean limits.body_bytes?",
-		"limits: 7":               "limits must have keys below it",
-		"data: [a]":               "data must be a single value",
-		"data: 7":                 "data must be text",
-		"smtp:\n  port: 25.9":     "smtp.port must be a whole number",
-		"smtp:\n  port: 99999":    "smtp.port must be 1 to 65535",
-		"smtp:\n  timeout: 30":    "smtp.timeout must be a duration with its unit",
-		"smtp:\n  tls: ssl":       `smtp.tls must be one of starttls, tls, none; it is "ssl"`,
-		"smtp:\n  password: x":    "need smtp.host",
-		"smtp:\n  hello: my host": `smtp.hello must be the name of this machine, such as mail.example.com; it is "my host"`,
-		"mail: {inbound: {ses: {topics: [bounces]}}}":                             "mail.inbound.ses.topics[0] must be the ARN of an SNS topic such as",
-		"mail: {inbound: {postmark: {secret: short}}}":                            "mail.inbound.postmark.secret must have at least 16 characters",
+		"mial:\n  from: x":                             "line 1: mial is not a key; did you mean mail?",
+		"limits:\n  body_byte: 1":                      "line 2: limits.body_byte is not a key; did you mean limits.body_bytes?",
+		"limits: 7":                                    "limits must have keys below it",
+		"limits: []":                                   "limits must have keys below it",
+		"data: [a]":                                    "data must be a single value",
+		"data: 7":                                      "data must be text",
+		"smtp:\n  port: 25.9":                          "smtp.port must be a whole number",
+		"smtp:\n  port: 99999":                         "smtp.port must be 1 to 65535",
+		"smtp:\n  timeout: 30":                         "smtp.timeout must be a duration with its unit",
+		"smtp:\n  tls: ssl":                            `smtp.tls must be one of starttls, tls, none; it is "ssl"`,
+		"smtp:\n  timeout: 1d":                         "smtp.timeout must be 1s to 10m; it is 24h",
+		"smtp:\n  password: x":                         "need smtp.host",
+		"smtp:\n  hello: my host":                      `smtp.hello must be the name of this machine, such as mail.example.com; it is "my host"`,
+		"smtp: {host: h, password: x}":                 "smtp.password needs smtp.username",
+		"smtp: {host: 'a.example.com:465'}":            "smtp.host must be a host alone, such as smtp.example.com, with its port as smtp.port",
+		"listen: 127.0.0.1:99999":                      "listen must be host:port",
+		"mail: {inbound: {ses: {topics: [bounces]}}}":  "mail.inbound.ses.topics[0] must be the ARN of an SNS topic such as",
+		"mail: {inbound: {postmark: {secret: short}}}": "mail.inbound.postmark.secret must have at least 16 characters",
 		"mail: {inbound: {mailgun: {signing_key_file: nowhere}}}":                 "mail.inbound.mailgun.signing_key_file nowhere cannot be read",
 		"mail: {inbound: {mailgun: {signing_key: x, signing_key_file: nowhere}}}": "mail.inbound.mailgun.signing_key and mail.inbound.mailgun.signing_key_file are both set",
 		"smtp:\n  host: h\n  password: x\n  password_file: y":                     "both set",

@@ -84,7 +84,7 @@ func ofText(kind reflect.Type) encoding.TextUnmarshaler {
 // durations, for viper.
 func decodeText(_, to reflect.Type, value any) (any, error) {
 	if text, ok := value.(string); ok && to == reflect.TypeFor[time.Duration]() {
-		return time.ParseDuration(text)
+		return automations.ParseDuration(text)
 	}
 	u := ofText(to)
 	if u == nil {

@@ -91,6 +91,9 @@ func checkList(node *yaml.Node, item reflect.Type, key string) error {
 }
 
 func checkValue(node *yaml.Node, kind reflect.Type, key string) error {
+	if node.Tag == "!!null" { // such as a section whose keys are all comments
+		return nil
+	}
 	if kind.Kind() == reflect.Struct {
 		return checkMapping(node, kind, key+".")
 	}
@@ -106,8 +109,8 @@ func checkValue(node *yaml.Node, kind reflect.Type, key string) error {
 			return fmt.Errorf("line %d: %s %w", node.Line, key, err)
 		}
 	case kind == reflect.TypeFor[time.Duration]():
-		if _, err := time.ParseDuration(node.Value); err != nil {
-			return fmt.Errorf(`line %d: %s must be a duration with its unit, such as 30s or 48h; it is %q`, node.Line, key, node.Value)
+		if _, err := automations.ParseDuration(node.Value); err != nil {
+			return fmt.Errorf(`line %d: %s must be a duration with its unit, such as 30s, 48h or 7d; it is %q`, node.Line, key, node.Value)
 		}
 	case kind.Kind() == reflect.Int || kind.Kind() == reflect.Int64:
 		if node.Tag != "!!int" {
@@ -115,7 +118,6 @@ func checkValue(node *yaml.Node, kind reflect.Type, key string) error {
 		}
 	case kind.Kind() == reflect.Bool && node.Tag != "!!bool":
 		return fmt.Errorf("line %d: %s must be true or false; it is %q", node.Line, key, node.Value)
-	case node.Tag == "!!null":
 	case kind.Kind() == reflect.String && node.Tag != "!!str":
 		return fmt.Errorf("line %d: %s must be text; put %q into quotes", node.Line, key, node.Value)
 	}

@@ -67,7 +67,10 @@ written when an answer is refused or the mail server cannot be reached;
 		if path == "" {
 			path = configFile
 		}
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) && !force {
+		switch info, err := os.Stat(path); {
+		case err == nil && info.IsDir():
+			return usage(cmd, "%s is a folder; name a file in it, such as --config %s", path, filepath.Join(path, configFile))
+		case !errors.Is(err, fs.ErrNotExist) && !force:
 			return &exitError{exitFailed, fmt.Errorf("%s exists already; name another file with --config, or replace it with --force", path), ""}
 		}
 		if !yes {
@@ -152,9 +155,6 @@ func (s *setup) smtp(c *SMTPConfig) error {
 			return fmt.Errorf("the mail server must be a host, or host:port with a number; it is %q", s.server)
 		}
 		c.Host, c.Port = host, n
-	}
-	if strings.ContainsAny(c.Host, "/ @") {
-		return fmt.Errorf("the mail server must be a host such as smtp.example.com; it is %q", c.Host)
 	}
 	switch ip := net.ParseIP(c.Host); {
 	case s.tls != "":

@@ -114,7 +114,7 @@ func describeKeys(out *strings.Builder, prefix string, node *yaml.Node, above st
 		}
 		shown := value.Value
 		if value.Kind == yaml.SequenceNode || value.Kind == yaml.MappingNode {
-			shown = "none"
+			shown = "[]"
 		}
 		if shown != "" {
 			shown = "`" + shown + "`"

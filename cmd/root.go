@@ -120,8 +120,12 @@ func completionExamples(root *cobra.Command) {
 	}
 }
 
-// flagError names the flag that was probably meant.
+// flagError says what a flag takes, and names the one that was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		takes := map[string]string{"int": "a whole number", "bool": "true or false"}[wrong.GetFlag().Value.Type()]
+		return usage(cmd, "--%s takes %s; it got %q", wrong.GetFlag().Name, takes, wrong.GetValue())
+	}
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok {
 		return usage(cmd, "%w", err)
@@ -156,14 +160,15 @@ func strict(cmd *cobra.Command) {
 		}
 	} else if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			err := check(cmd, args)
-			if err != nil && check(cmd, nil) == nil && check(cmd, args[:1]) != nil {
+			switch {
+			case check(cmd, args) == nil:
+				return nil
+			case check(cmd, nil) == nil && check(cmd, args[:1]) != nil:
 				return usage(cmd, "%s takes no arguments; it got %q", cmd.CommandPath(), args[0])
+			case len(args) == 0:
+				return usage(cmd, "something is missing; write it as: %s", cmd.UseLine())
 			}
-			if err != nil {
-				return usage(cmd, "%w; write it as: %s", err, cmd.UseLine())
-			}
-			return nil
+			return usage(cmd, "it got %s; write it as: %s", plural(len(args), "argument"), cmd.UseLine())
 		}
 	}
 	for _, sub := range cmd.Commands() {
