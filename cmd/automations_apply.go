@@ -99,7 +99,7 @@ A file that is there and says something else is replaced with --force only.`,
 		Example: "  opensend automations export flows\n  opensend automations export flows 0199f234-d327-7cd8-9dc5-4fd8e5e249df --force",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.connect()
+			c, err := a.connect(http.MethodGet)
 			if err != nil {
 				return err
 			}
@@ -209,7 +209,7 @@ A change of steps or connections is a new revision: runs go on with theirs.`,
 				}
 				return fmt.Errorf("nothing is changed: %s", plural(len(problems), "problem"))
 			}
-			c, err := a.connect()
+			c, err := a.connect(http.MethodPost)
 			if err != nil {
 				return err
 			}

@@ -144,10 +144,10 @@ func openSource(cfg Config) (*source, error) {
 	return &source{db: db}, err
 }
 
-// mustExist keeps a command that only looks from making a new data file.
+// mustExist keeps a command that makes nothing from making a new data file.
 func mustExist(cfg Config) error {
 	if _, err := os.Stat(cfg.Data); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no data file %s; name it as data in the configuration", cfg.Data)
+		return fmt.Errorf("there is no data file %s; run this in the folder of the server, or name its configuration with --config", cfg.Data)
 	}
 	return nil
 }

@@ -28,14 +28,21 @@ type client struct {
 	offline bool // no server runs: this process has the file
 }
 
-// connect finds the server, or opens the file.
-func (a *app) connect() (*client, error) {
+// connect finds the server, or opens the file. POST, which makes things, may
+// make the file as well.
+func (a *app) connect(method string) (*client, error) {
 	cfg, err := a.config()
 	if err != nil {
 		return nil, err
 	}
 	if c, err := serving(cfg); c != nil || err != nil {
 		return c, err
+	}
+	if err := mustExist(cfg); err != nil {
+		if method != http.MethodPost {
+			return nil, err
+		}
+		fmt.Fprintf(a.stderr, "There was no data file %s; it is made now.\n", cfg.Data)
 	}
 	return openClient(cfg)
 }
@@ -197,7 +204,7 @@ func (c *client) send(method, path, media string, body []byte, out any) error {
 
 // call connects, makes one request and disconnects.
 func (a *app) call(method, path string, in, out any) error {
-	c, err := a.connect()
+	c, err := a.connect(method)
 	if err != nil {
 		return err
 	}

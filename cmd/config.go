@@ -557,9 +557,9 @@ func (c *Config) dkimKeys() (keys []mail.DKIMKey, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: key_file %s: %w", at, k.KeyFile, err)
 		}
-		domain, err := mail.ASCIIDomain(strings.ToLower(k.Domain))
+		domain, err := dkimDomain(k.Domain)
 		if err != nil {
-			return nil, fmt.Errorf("%s: domain: %w", at, err)
+			return nil, fmt.Errorf("%s: domain %w", at, err)
 		}
 		keys = append(keys, mail.DKIMKey{Domain: domain, Selector: k.Selector, Key: key})
 	}

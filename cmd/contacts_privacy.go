@@ -19,7 +19,7 @@ JSON object, with --json and without.`,
 		Example: "  opensend contacts export ada@example.com > ada.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := a.connect()
+			c, err := a.connect(http.MethodGet)
 			if err != nil {
 				return err
 			}
@@ -72,7 +72,7 @@ again; opensend compact drops them.`,
 // erase asks until it is finished; each time the server works on it for a few
 // seconds.
 func (a *app) erase(ref string) (erasure, error) {
-	c, err := a.connect()
+	c, err := a.connect(http.MethodDelete)
 	if err != nil {
 		return erasure{}, err
 	}

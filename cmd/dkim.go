@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,15 @@ func recordOf(k mail.DKIMKey) (dkimRecord, error) {
 	return dkimRecord{name, "TXT", text}, err
 }
 
+// dkimDomain is a domain that mail can be from, as the DNS has it.
+func dkimDomain(text string) (string, error) {
+	address, err := mail.ParseAddress("postmaster@" + strings.ToLower(text))
+	if err != nil {
+		return "", fmt.Errorf("must be what follows the @ of the sender's address, such as example.com; it is %.80q", text)
+	}
+	return address.Domain(), nil
+}
+
 func newDKIMGenerate(a *app) *cobra.Command {
 	var domain, selector, kind, out string
 	cmd := &cobra.Command{
@@ -48,9 +58,13 @@ everywhere yet: use it beside an rsa key, not instead of it.`,
 			if domain == "" || out == "" {
 				return usage(cmd, "name the domain and the file: --domain DOMAIN --out FILE")
 			}
-			domain, err := mail.ASCIIDomain(strings.ToLower(domain))
+			domain, err := dkimDomain(domain)
 			if err != nil {
-				return usage(cmd, "--domain: %w", err)
+				return usage(cmd, "--domain %w", err)
+			}
+			out, err := filepath.Abs(out) // the server may run elsewhere
+			if err != nil {
+				return err
 			}
 			text, key, err := mail.NewDKIMKey(kind)
 			if err != nil {

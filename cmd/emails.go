@@ -142,7 +142,7 @@ it stands in the stored message: --source is the message itself, byte for byte.`
 			if chosen > 1 {
 				return usage(cmd, "choose one of --html, --text, --headers, --source, --links and --json")
 			}
-			c, err := a.connect()
+			c, err := a.connect(http.MethodGet)
 			if err != nil {
 				return err
 			}

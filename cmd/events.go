@@ -55,7 +55,7 @@ it does not: then the runs begin when it does.`,
 }
 
 func (a *app) sendEvent(in map[string]any) error {
-	c, err := a.connect()
+	c, err := a.connect(http.MethodPost)
 	if err != nil {
 		return err
 	}

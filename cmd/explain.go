@@ -43,7 +43,7 @@ and in "events tail".`,
 		Example: "  opensend events explain 0199f234-d327-7cd8-9dc5-4fd8e5e249df",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := a.connect()
+			c, err := a.connect(http.MethodGet)
 			if err != nil {
 				return err
 			}

@@ -80,7 +80,7 @@ type exporter struct {
 }
 
 func (a *app) export(w io.Writer, history bool) error {
-	c, err := a.connect()
+	c, err := a.connect(http.MethodGet)
 	if err != nil {
 		return err
 	}

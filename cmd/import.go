@@ -179,7 +179,7 @@ func (im *importing) file(cmd *cobra.Command, path string, read func(io.Reader) 
 
 // run reads both sides, shows what would be done, and does it.
 func (im *importing) run(cmd *cobra.Command, src supplier) error {
-	c, err := im.app.connect()
+	c, err := im.app.connect(http.MethodPost)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (a *app) bounce(in io.Reader) (reports []mailReport, raw json.RawMessage, e
 		return nil, nil, later(err)
 	}
 	io.Copy(io.Discard, in) // who pipes must not meet a closed pipe
-	c, err := a.connect()
+	c, err := a.connect(http.MethodGet)
 	if err != nil {
 		return nil, nil, later(err)
 	}

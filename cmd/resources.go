@@ -104,7 +104,7 @@ func pathTo(path string, args []string) string {
 // list reads up to limit rows, all when it is zero, and tells whether there
 // are more.
 func (a *app) list(path string, query url.Values, limit int) (rows []json.RawMessage, more bool, err error) {
-	c, err := a.connect()
+	c, err := a.connect(http.MethodGet)
 	if err != nil {
 		return nil, false, err
 	}
@@ -268,7 +268,7 @@ func newAction(a *app, act action) *cobra.Command {
 
 // do makes the request of an action and prints what came of it.
 func (a *app) do(act action, args []string, in any) error {
-	c, err := a.connect()
+	c, err := a.connect(act.method)
 	if err != nil {
 		return err
 	}

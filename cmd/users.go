@@ -49,7 +49,7 @@ user is made with the link that opensend serve prints.`,
 func newInvite(a *app, isNew bool, use, short, example string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example, Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
 				return err
@@ -60,7 +60,7 @@ func newInvite(a *app, isNew bool, use, short, example string) *cobra.Command {
 			}
 			var u user
 			if err := a.call(http.MethodPost, "/control/users", in, &u); err != nil {
-				return err
+				return orList(cmd, err)
 			}
 			u.Invitation, u.Path = cfg.BaseURL+u.Path, ""
 			if a.json {
