@@ -69,6 +69,9 @@ func (tx *Tx) tellSuppression(s *automations.Suppression) error {
 // TellReport tells webhooks of a report that suppresses nothing, or nobody who
 // was not suppressed already.
 func (tx *Tx) TellReport(e *automations.Email, r automations.Report) error {
+	if e.Alert {
+		return nil
+	}
 	kind := automations.ReportNoticeType(r.Kind)
 	return tx.tell(kind, func() map[string]any { return automations.AddressNotice(kind, r.Address, e) })
 }

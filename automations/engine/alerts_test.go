@@ -14,6 +14,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/inbound"
 	"github.com/opensend/opensend/automations/mail"
 	"github.com/opensend/opensend/storage"
 	"github.com/opensend/opensend/storage/storagetest"
@@ -71,6 +72,48 @@ func openAlerts(e *Engine) (kinds []string) {
 		kinds = append(kinds, a.Kind)
 	}
 	return kinds
+}
+
+// What bounces of an alert is noted with it, and keeps no other mail from the
+// operator, who is told of it by no webhook.
+func TestAlertBounces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bounced := &mail.SendError{Class: mail.Permanent, Code: 550, Text: "550 no such user", Bounced: true}
+		e := newEngine(t, Config{Alerts: AlertPlan{Email: "ops@example.com"}, Sender: sendFunc(func(_ string, to []string, message []byte) (mail.Reply, error) {
+			if strings.Contains(string(message), "[opensend] disk_low") {
+				return mail.Reply{Refused: []mail.Refused{{Address: to[0], Err: bounced}}}, bounced
+			}
+			return mail.Reply{Code: 250}, nil
+		})})
+		rc := receive(t, e, status(200))
+		e.webhook(t, "/mail", automations.EmailBouncedNotice, automations.EmailComplainedNotice, automations.EmailFailedNotice)
+		e.start(t)
+		for _, kind := range []string{AlertDiskLow, AlertRunsOverdue} {
+			a := &storage.Alert{Kind: kind, Since: now(), Text: "x"}
+			if err := e.db.Update(func(tx *storage.Tx) error { return e.mailAlert(tx, a, storage.Telling{}) }); err != nil {
+				t.Fatal(err)
+			}
+			kick(e.outboxKick)
+			time.Sleep(idle)
+		}
+		wantList(t, "mail", mailed(t, e.db), "[opensend] disk_low failed", "[opensend] runs_overdue sent")
+		id := e.newest(t, "ops@example.com").MessageID
+		for _, r := range []automations.Report{{Kind: automations.ReportBounced, NoSuchAddress: true}, {Kind: automations.ReportComplained}} {
+			results, _, err := e.Report([]inbound.Report{{Report: r, Recipients: []string{"ops@example.com"}, MessageIDs: []string{id}}}, nil)
+			if err != nil || results[0].Outcome != ReportRecorded {
+				t.Errorf("%+v %v", results, err)
+			}
+		}
+		if n := len(e.newest(t, "ops@example.com").Reports); n != 2 {
+			t.Errorf("%d reports are kept", n)
+		}
+		workflow(t, e.db, sendNow, "", nil)
+		run := e.mustAccept(t, event("start", "ops@example.com")).Started[0]
+		time.Sleep(idle)
+		if r := runOf(t, e.db, run); r.Steps["m"].Status != automations.StepCompleted || len(rc.all()) != 0 {
+			t.Errorf("other mail to the operator: %+v, %d notices", r.Steps["m"], len(rc.all()))
+		}
+	})
 }
 
 // A mail server that takes nothing for a quarter of an hour is told once, also

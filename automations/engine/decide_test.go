@@ -97,6 +97,56 @@ func TestResendEmail(t *testing.T) {
 	}
 }
 
+// A mail in hand while its run is cancelled, or its automation deleted, is not
+// tried again. What was captured before that may be released after it.
+func TestMailOfACancelledRunIsNotTriedAgain(t *testing.T) {
+	for name, end := range map[string]func(*Engine, *automations.Run) error{
+		"run cancelled: no more": func(e *Engine, run *automations.Run) error {
+			_, err := e.CancelRun(run.Ref(), "no more")
+			return err
+		},
+		"run cancelled: automation_deleted": func(e *Engine, run *automations.Run) error {
+			return e.db.Update(func(tx *storage.Tx) error { return tx.DeleteWorkflow(run.WorkflowID) })
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			captures := newEngine(t, Config{})
+			workflow(t, captures.db, mailThenWait, "", nil)
+			stop := captures.start(t)
+			captured := captures.mustAccept(t, event("start", "a@example.com")).Started[0]
+			time.Sleep(idle)
+			stop()
+			sends, later := 0, &mail.SendError{Class: mail.Temporary, Text: "451 later"}
+			e := newEngine(t, Config{DB: captures.db, Sender: sendFunc(func(string, []string, []byte) (mail.Reply, error) {
+				sends++
+				time.Sleep(time.Minute)
+				return mail.Reply{}, later
+			})})
+			e.start(t)
+			run := e.mustAccept(t, event("start", "b@example.com")).Started[0]
+			time.Sleep(idle)
+			if m := mailOf(t, e, run); m.Status != automations.EmailSending {
+				t.Fatalf("the mail in hand is %s", m.Status)
+			}
+			if err := errors.Join(end(e, run), end(e, captured)); err != nil && !errors.Is(err, storage.ErrNotFound) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			if m, r := mailOf(t, e, run), runOf(t, e.db, run); sends != 1 || m.Status != automations.EmailSuppressed || m.LastError != name || r.Status != automations.RunCancelled {
+				t.Errorf("%d attempts, the mail is %s (%s), the run %s", sends, m.Status, m.LastError, r.Status)
+			}
+			if _, err := e.ReleaseEmail(mailOf(t, e, captured).ID); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(time.Hour)
+			if m := mailOf(t, e, captured); m.Status != automations.EmailQueued || m.Attempts < 2 {
+				t.Errorf("the released mail is %s after %d attempts", m.Status, m.Attempts)
+			}
+			whole(t, e.db)
+		})
+	}
+}
+
 // A mail whose run has gone on without it is not sent again.
 func TestResendEmailOfARunThatWentOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -175,9 +175,13 @@ func (e *Engine) dropNotices(held *storage.Held, notes []Note) error {
 // still to come.
 func (e *Engine) catchUp(held *storage.Held, notes []Note) error {
 	for {
+		until := held.Since.Add(-time.Millisecond)
+		if at := now(); at.Before(until) { // the clock was set back since
+			until = at
+		}
 		var due []storage.Wake
 		err := e.update(notes, func(tx *storage.Tx) error {
-			due, _ = tx.DueRuns(held.Since.Add(-time.Millisecond), wakeBatch)
+			due, _ = tx.DueRuns(until, wakeBatch)
 			for _, wake := range due {
 				if err := e.catchUpRun(tx, wake); err != nil {
 					return err

@@ -20,8 +20,8 @@ const heldSteps = `[{"key":"t","type":"trigger","config":{"event_name":"start"}}
 	{"key":"o","type":"send_email","config":{"subject":"Three","text":"x"}}]`
 
 // heldCopy makes a backup of an engine that has a run asleep and a mail to retry,
-// lets three hours pass, and opens the backup.
-func heldCopy(t *testing.T) (*Engine, *automations.Run) {
+// lets three hours pass, and opens the backup by a clock that may be ahead.
+func heldCopy(t *testing.T, ahead time.Duration) (*Engine, *automations.Run) {
 	e := newEngine(t, Config{})
 	workflow(t, e.db, heldSteps, "", nil)
 	stop := e.start(t)
@@ -41,7 +41,7 @@ func heldCopy(t *testing.T) (*Engine, *automations.Run) {
 	}
 	time.Sleep(3 * time.Hour)
 	db := storagetest.Reopen(t, path)
-	if err := db.Claim(now()); err != nil {
+	if err := db.Claim(now().Add(ahead)); err != nil {
 		t.Fatal(err)
 	}
 	return newEngine(t, Config{DB: db}), run
@@ -74,7 +74,7 @@ func whole(t *testing.T, db *storage.DB) {
 // dropped, its runs go on to what is still to come, and what came since is sent.
 func TestHeldAndDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, run := heldCopy(t)
+		e, run := heldCopy(t, 0)
 		e.start(t)
 		fresh := e.mustAccept(t, event("start", "new@example.com")).Started[0]
 		time.Sleep(2 * time.Hour)
@@ -109,10 +109,24 @@ func TestHeldAndDropped(t *testing.T) {
 	})
 }
 
+// What was not due when the clock was set right is not done: the run waits on.
+func TestHeldByAClockAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, run := heldCopy(t, 7*24*time.Hour)
+		if _, err := e.Resume(true); err != nil {
+			t.Fatal(err)
+		}
+		if r := runOf(t, e.db, run); r.CurrentStep != "e" || r.Status != automations.RunWaiting {
+			t.Errorf("the run is %s at %q", r.Status, r.CurrentStep)
+		}
+		whole(t, e.db)
+	})
+}
+
 // When what fell due is sent, all of it is.
 func TestHeldAndSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, _ := heldCopy(t)
+		e, _ := heldCopy(t, 0)
 		stop := e.start(t)
 		time.Sleep(idle)
 		stop()

@@ -230,7 +230,7 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 }
 
 // settle records what became of a mail, and tells its run. Addresses that
-// bounced get no more mail.
+// bounced get no more mail, unless the mail was an alert.
 func (e *Engine) settle(id automations.ID, content *automations.EmailContent, change func(*automations.Email), bounced ...string) error {
 	var settled *automations.Email
 	var run *automations.Run
@@ -252,6 +252,9 @@ func (e *Engine) settle(id automations.ID, content *automations.EmailContent, ch
 		}
 		if err := tx.SaveEmail(row); err != nil {
 			return err
+		}
+		if row.Alert { // the operator's own address stays open to other mail
+			bounced = nil
 		}
 		for _, address := range bounced {
 			if _, _, err := tx.Suppress(&automations.Suppression{ID: newID(), Email: address, Origin: automations.OriginBounce, SourceID: id, CreatedAt: now()}); err != nil {

@@ -14,10 +14,16 @@ func refusals(tx *storage.Tx, email *automations.Email) (barred []automations.Se
 	if email.Alert {
 		return nil, nil // it is for the operator, who asked for it in the configuration
 	}
+	withdrawn, err := withdrawal(tx, email)
+	if err != nil {
+		return nil, err
+	}
 	for _, address := range email.Recipients() {
-		why, err := refusal(tx, email, address)
-		if err != nil {
-			return nil, err
+		why := withdrawn
+		if why == "" {
+			if why, err = refusal(tx, email, address); err != nil {
+				return nil, err
+			}
 		}
 		if why != "" {
 			barred = append(barred, automations.Settled{Address: address, Status: automations.EmailSuppressed, Reason: why})
@@ -25,6 +31,28 @@ func refusals(tx *storage.Tx, email *automations.Email) (barred []automations.Se
 	}
 	return barred, nil
 }
+
+// withdrawal says why a run's mail must not leave any more: the run was cancelled
+// while it waited for the mail, or its automation was deleted. A mail that was in
+// hand at that moment and is to be tried again comes by here.
+func withdrawal(tx *storage.Tx, email *automations.Email) (string, error) {
+	run, err := tx.Run(email.Run)
+	if errors.Is(err, storage.ErrNotFound) { // none, or its time to be kept is over
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if step := run.Steps[email.StepKey]; step != nil && step.Visit == email.Visit && step.Status == automations.StepCancelled {
+		return withdrawnBecause(run.FailureReason), nil
+	}
+	if _, err = tx.Workflow(run.WorkflowID); errors.Is(err, storage.ErrNotFound) && run.EmailID == email.ID {
+		return withdrawnBecause(automations.CancelledWorkflowDeleted), nil
+	}
+	return "", nil
+}
+
+func withdrawnBecause(reason string) string { return "run cancelled: " + reason }
 
 // refusal says why an address must not get the mail; it is empty when nothing
 // speaks against it. Mail of a run stands under the contact's wishes. Mail

@@ -36,7 +36,8 @@ type ReportResult struct {
 const lookBack = 20_000
 
 // Report keeps what was told of mail with the mail, and suppresses the addresses
-// that do not exist or complain. A report that does not prove to be about a
+// that do not exist or complain, but not the operator's own for what was told of
+// an alert. A report that does not prove to be about a
 // mail that was sent to the address changes nothing: anybody can write one.
 func (e *Engine) Report(reports []inbound.Report, idem *Idempotency[[]ReportResult]) ([]ReportResult, *storage.IdempotentAnswer, error) {
 	likely, err := e.likelyMails(reports)
@@ -110,7 +111,7 @@ func keepReport(tx *storage.Tx, r inbound.Report, likely automations.ID) (Report
 	if err := tx.SaveEmail(row); err != nil {
 		return result, err
 	}
-	if result.Suppresses() {
+	if result.Suppresses() && !row.Alert {
 		result.Outcome = ReportSuppressed
 		_, created, err := tx.Suppress(&automations.Suppression{ID: newID(), Email: address, Origin: result.Origin(), SourceID: row.ID, CreatedAt: result.At})
 		if err != nil || created { // webhooks are told with the suppression

@@ -281,7 +281,7 @@ func dropEmail(tx *storage.Tx, row *storage.RunRow, reason string) error {
 	if err != nil || email.Status != automations.EmailQueued {
 		return err
 	}
-	email.Status, email.LastError, email.UpdatedAt = automations.EmailSuppressed, "run cancelled: "+reason, now()
+	email.Status, email.LastError, email.UpdatedAt = automations.EmailSuppressed, withdrawnBecause(reason), now()
 	return tx.SaveEmail(email)
 }
 
