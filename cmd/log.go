@@ -16,12 +16,21 @@ func newLog(cfg LogConfig, w io.Writer) *slog.Logger {
 	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
 		level = slog.LevelInfo
 	}
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: withoutAddresses}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: logged}
 	f, isFile := w.(*os.File)
 	if cfg.Format == "json" || cfg.Format == "auto" && !(isFile && term.IsTerminal(int(f.Fd()))) {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// logged is how a value stands in the log, as text and as JSON: a duration with its
+// unit, such as 1m30.5s, where JSON would have bare nanoseconds.
+func logged(groups []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.String(a.Key, a.Value.Duration().String())
+	}
+	return withoutAddresses(groups, a)
 }
 
 // mailAddress finds whatever may be an address, in the words of mail servers too.

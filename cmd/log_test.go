@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -162,6 +163,17 @@ func TestLogOfAFlow(t *testing.T) {
 	for _, secret := range secrets {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log has %q in it:\n%s", secret, log)
+		}
+	}
+}
+
+// A duration has its unit in every format.
+func TestLogOfDurations(t *testing.T) {
+	for format, want := range map[string]string{"json": `"took":"1m30.5s"`, "text": "took=1m30.5s"} {
+		var out bytes.Buffer
+		newLog(LogConfig{Level: "info", Format: format}, &out).Info("m", "took", 90*time.Second+500*time.Millisecond)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s has no %s", out.String(), want)
 		}
 	}
 }
