@@ -147,11 +147,17 @@ func setPassword(tx *storage.Tx, i *automations.Invitation, page joinPage, name,
 // signInPage is the form that asks for a password.
 type signInPage struct {
 	Name, To string
-	Empty    bool // nobody has set a password yet
+	Empty    bool       // nobody has set a password yet
+	Sent     bool       // To is where a form was sent to when the session had ended
+	Kept     url.Values // that form
+	Again    bool       // it can be sent again now
 }
 
 func (v *visit) signInForm() (any, error) {
-	page := signInPage{To: v.FormValue("to")}
+	return v.signInPage(signInPage{To: v.FormValue("to")})
+}
+
+func (v *visit) signInPage(page signInPage) (signInPage, error) {
 	err := v.read(func(tx *storage.Tx) error {
 		page.Empty = !tx.AnyUser()
 		return nil
@@ -160,7 +166,7 @@ func (v *visit) signInForm() (any, error) {
 }
 
 func (v *visit) signInWithPassword() (any, error) {
-	page := signInPage{Name: v.PostForm.Get("name"), To: v.PostForm.Get("to")}
+	page := signInPage{Name: v.PostForm.Get("name"), To: v.PostForm.Get("to"), Sent: v.PostForm.Has("sent"), Kept: v.keptForm()}
 	if wait := v.d.guesses.wait(v.now, "name "+strings.ToLower(page.Name), "address "+v.address()); wait > 0 {
 		err := automations.Errorf(automations.KindRateLimited, "", "there were too many wrong passwords; wait %d seconds and try again", int(wait.Seconds())+1)
 		return refused{page, err}, nil
@@ -184,7 +190,10 @@ func (v *visit) signInWithPassword() (any, error) {
 		v.d.cfg.Log.Warn("wrong password for the dashboard", "address", v.address())
 		return refused{page, automations.Errorf(automations.KindUnauthorized, "", "the name or the password is wrong")}, nil
 	}
-	return redirect{to: ownPath(page.To)}, v.signIn(user)
+	if page.To, page.Again = ownPath(page.To), page.Sent; page.Again {
+		return page, v.signIn(user)
+	}
+	return redirect{to: page.To}, v.signIn(user)
 }
 
 // ownPath is a path of the dashboard to go on to, whatever was asked for.

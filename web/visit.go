@@ -74,8 +74,11 @@ const maxForm = 2 << 20
 
 // maxBody is the largest request that the route reads: a file, or a form.
 func (rt route) maxBody() int64 {
-	if rt.path == "/contacts/import" {
+	switch rt.path {
+	case "/contacts/import":
 		return maxImportBytes + maxForm
+	case "/sign-in":
+		return maxForm + 64<<10 // another form may be kept in it
 	}
 	return maxForm
 }
@@ -106,8 +109,9 @@ func (v *visit) enter() bool {
 	case err == nil:
 		return true
 	case errors.Is(err, errNoSession) && v.Header.Get("HX-Request") != "":
-		v.w.Header().Set("HX-Refresh", "true") // the whole page, which leads to the way in
-		v.w.WriteHeader(http.StatusUnauthorized)
+		v.w.WriteHeader(http.StatusUnauthorized) // app.js leads to the way in, or says that there is work to lose
+	case errors.Is(err, errNoSession) && v.Method == http.MethodPost:
+		v.signInLate()
 	case errors.Is(err, errNoSession):
 		http.Redirect(v.w, v.Request, home+"/sign-in?"+url.Values{"to": {v.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 	default:
