@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ type builderPage struct {
 	Past       []string // earlier drafts, the last one at the end
 	Flow       *flowView
 	Panel      *panel
+	Open       string // the step whose panel is shown, or will be again
 	Adding     *adding
 	Review     *review
 	Problems   []stepProblem // without which it cannot be published
@@ -110,30 +112,57 @@ func (v *visit) changeDraft() (any, error) {
 	for _, past := range form["past"] {
 		b.Past = append(b.Past, plainLines(past))
 	}
+	b.typed = form
 	verb, rest, _ := strings.Cut(form.Get("do"), " ")
 	text := plainLines(form.Get("draft"))
-	if verb == "undo" {
-		if len(b.Past) > 0 {
-			text = b.Past[len(b.Past)-1]
-			b.Past = b.Past[:len(b.Past)-1]
-		}
-		b.Was = text
-	}
 	var err error
-	if b.draft, err = readDraft(text); err != nil {
+	if b.draft, err = readDraft(text); err != nil && verb != "undo" {
 		return b.unreadable(text, err)
 	}
-	if text == b.Was && verb != "undo" {
+	if err == nil && b.panelCounts(text) {
 		b.takePanel(form)
+	}
+	if verb == "undo" {
+		if text, err = b.before(text, err); err != nil {
+			return b.unreadable(text, err)
+		}
+		b.Was = b.draft.text()
+		return b.page()
 	}
 	if done, err := b.do(verb, rest, form); done != nil || err != nil {
 		return done, err
 	}
-	if text := b.draft.text(); text != b.Was && verb != "undo" {
+	if text := b.draft.text(); text != b.Was {
 		b.remember(b.Was)
 	}
 	b.Was = b.draft.text()
 	return b.page()
+}
+
+// panelCounts reports whether the fields of the open step are newer than its
+// place in the text: they are unless the text was changed by hand, there.
+func (b *builder) panelCounts(text string) bool {
+	if text == b.Was {
+		return true
+	}
+	was, err := readDraft(b.Was)
+	then, now := was.Index(b.open), b.draft.Index(b.open)
+	if err != nil || then < 0 || now < 0 || stepText(was.Steps[then]) != stepText(b.draft.Steps[now]) {
+		return false
+	}
+	return was.Steps[then].Type != automations.StepTrigger || reflect.DeepEqual(was.Deduplication, b.draft.Deduplication)
+}
+
+// before takes back what was typed since the last press or, when that is
+// nothing, the last press.
+func (b *builder) before(typed string, unreadable error) (text string, err error) {
+	if text = b.Was; unreadable == nil && b.draft.text() == b.Was && len(b.Past) > 0 {
+		text = b.Past[len(b.Past)-1]
+		b.Past = b.Past[:len(b.Past)-1]
+	}
+	b.Refusal = ""
+	b.draft, err = readDraft(text)
+	return text, err
 }
 
 func plainLines(text string) string { return strings.ReplaceAll(text, "\r\n", "\n") }
@@ -144,8 +173,9 @@ type builder struct {
 	builderPage
 	now   draft // what is published
 	draft draft
-	open  string // the step whose panel is shown
-	fresh bool   // it has just been opened
+	open  string     // the step whose panel is shown
+	fresh bool       // it has just been opened
+	typed url.Values // what the page sent; nil when it is only shown
 }
 
 func (b *builder) load() error {
@@ -314,6 +344,7 @@ func (b *builder) unreadable(text string, err error) (any, error) {
 	if p == nil {
 		return nil, err
 	}
+	b.Open = b.open
 	b.Text, b.Refusal, b.Unsaved = text, "The text is not a draft yet: "+p.Message, true
 	b.Problems = b.draft.problemsOf(err)
 	return &b.builderPage, nil
@@ -329,6 +360,7 @@ func (b *builder) page() (any, error) {
 			b.Problems = append(b.Problems, problem)
 		}
 	}
+	var mail *mailPreview
 	err = b.read(func(tx *storage.Tx) error {
 		names, err := readNames(tx, b.draft.Definition)
 		if err != nil {
@@ -344,8 +376,13 @@ func (b *builder) page() (any, error) {
 			return err
 		}
 		b.Warnings = missing
-		if at := b.draft.Index(b.open); at >= 0 {
-			b.Suggest, err = suggest(tx, b.draft.Definition, b.draft.Steps[at])
+		at := b.draft.Index(b.open)
+		if at < 0 {
+			return nil
+		}
+		step := b.draft.Steps[at]
+		if b.Suggest, err = suggest(tx, b.draft.Definition, step); err == nil && step.Type == automations.StepSendEmail {
+			mail, err = b.previewMail(tx, step)
 		}
 		return err
 	})
@@ -361,7 +398,7 @@ func (b *builder) page() (any, error) {
 		}
 	}
 	if b.Panel = newPanel(b.draft, b.open, b.Suggest, slices.Concat(b.Problems, b.Warnings)); b.Panel != nil {
-		b.Panel.Fresh = b.fresh
+		b.Panel.Fresh, b.Panel.Mail, b.Open = b.fresh, mail, b.open
 	}
 	return &b.builderPage, nil
 }

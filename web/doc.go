@@ -12,14 +12,18 @@
 //
 // An automation that is being built is a draft in the page: each button of the
 // builder sends it along and gets it back changed, drawn, and with what is wrong
-// with it. Only publishing writes.
+// with it. Only publishing writes. The browser keeps a draft until it is
+// published or discarded, and offers it when the automation is opened again.
+//
+// A form that is sent after its session has ended does nothing; the pages that
+// lead back in keep it, so that it can be sent again.
 //
 // # Promise
 //
 // Nothing below /dashboard answers before somebody has set a password with the
 // link that the server prints. Passwords are kept as argon2id, sessions as
 // hashes of their secrets. Requests from other sites change nothing. No script
-// runs but the program's own two files, whatever records hold.
+// runs but the program's own files, whatever records hold.
 //
 // # Limits
 //

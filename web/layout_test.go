@@ -134,7 +134,7 @@ func TestEveryStepTypeHasItsWords(t *testing.T) {
 // panelForm is what a browser sends of a panel.
 func panelForm(p *panel) map[string][]string {
 	form := map[string][]string{}
-	for _, f := range p.Fields {
+	for _, f := range append(p.Fields, p.More...) {
 		form["set."+f.Name] = []string{strings.ReplaceAll(f.Value, "\n", "\r\n")}
 	}
 	for _, pair := range p.Pairs {

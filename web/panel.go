@@ -11,13 +11,15 @@ type panel struct {
 	Key, Kind, Title string
 	Fresh            bool // it has just been opened
 	Fields           []field
+	More             []field // those that come after the look of the mail
 	Pairs            []pair
 	PairsTitle       string // "" when the type has no named values
 	Match            *ruleNode
-	MatchTitle       string // "" when the type has no conditions
-	Preview          string // address of the template that is sent
-	Split, Merge     bool   // a wait whose ways can become two, or one
-	Removes          int    // steps that go with it
+	MatchTitle       string       // "" when the type has no conditions
+	Mail             *mailPreview // of a step that sends one
+	Template         string       // address of the template that is sent
+	Split, Merge     bool         // a wait whose ways can become two, or one
+	Removes          int          // steps that go with it
 	Problems         []stepProblem
 }
 
@@ -25,6 +27,7 @@ type panel struct {
 type field struct {
 	Name, Label, Value, Hint string
 	Kind                     string // "text", "area" or "select"
+	Rows                     int    // of an area
 	List                     string // id of a datalist
 	Options                  []option
 	Again                    bool // what it says changes the form
@@ -56,8 +59,11 @@ func newPanel(d draft, key string, s suggestions, problems []stepProblem) *panel
 		Pairs: append(set.Pairs, pair{}), PairsTitle: pairsTitles[step.Type],
 	}
 	p.Fields = panelFields(step.Type, set, s)
+	if i := slices.IndexFunc(p.Fields, func(f field) bool { return f.Name == "from" }); i >= 0 {
+		p.Fields, p.More = p.Fields[:i], p.Fields[i:]
+	}
 	if s.Template != (automations.ID{}) {
-		p.Preview = home + "/templates/" + s.Template.String()
+		p.Template = home + "/templates/" + s.Template.String()
 	}
 	_, cannotSplit := d.Split(key)
 	_, cannotMerge := d.Merge(key)
@@ -100,12 +106,17 @@ func panelFields(t automations.StepType, set stepSettings, s suggestions) []fiel
 			text("timeout", "Give up after", durationHint+" Empty waits for as long as it takes.", "durations"),
 		}
 	case automations.StepSendEmail:
+		for i, o := range s.Templates { // one that is named by its alias is the same
+			if o.Value == s.Template.String() {
+				s.Templates[i].Value = set.Text["template"]
+			}
+		}
 		fields := []field{choice("template", "Template", "", append([]option{{"", "None: written here"}}, s.Templates...), true)}
 		fields = append(fields, text("subject", "Subject", "", ""))
 		if set.Text["template"] == "" {
 			fields = append(fields,
-				field{Name: "html", Label: "HTML", Value: set.Text["html"], Kind: "area", Hint: "Values are written {{event.plan}} or {{{FIRST_NAME|there}}}; what follows the bar is said when there is none."},
-				field{Name: "text", Label: "Text", Value: set.Text["text"], Kind: "area", Hint: "Made from the HTML when empty."})
+				field{Name: "html", Label: "HTML", Value: set.Text["html"], Kind: "area", Rows: 9, Hint: "Values are written {{event.plan}} or {{{FIRST_NAME|there}}}; what follows the bar is said when there is none."},
+				field{Name: "text", Label: "Text", Value: set.Text["text"], Kind: "area", Rows: 3, Hint: "Made from the HTML when empty."})
 		} else {
 			fields[len(fields)-1].Hint = "Empty takes the template's."
 		}

@@ -46,6 +46,12 @@ func (v *visit) preview(t *automations.Template, form *templateForm) (p preview,
 	if p.Problem = problemOf(err); p.Problem != nil {
 		return p, nil
 	}
+	p.finish(v)
+	return p, err
+}
+
+// finish counts what is wrong, and keeps the HTML for the frame.
+func (p *preview) finish(v *visit) {
 	for _, variable := range p.Variables {
 		if variable.Status == "missing" || variable.Status == "invalid" {
 			p.Unset++
@@ -54,7 +60,6 @@ func (v *visit) preview(t *automations.Template, form *templateForm) (p preview,
 	if p.HTML != "" {
 		p.Frame = v.d.frames.keep(p.HTML)
 	}
-	return p, err
 }
 
 // sample is what the template is shown with: a contact of the file, or one that

@@ -18,7 +18,8 @@ type suggestions struct {
 	Templates []option // by id
 	Segments  []option
 	Topics    []option
-	Template  automations.ID // the one that the step sends; zero when there is none
+	Template  automations.ID        // the one that the step sends; zero when there is none
+	Latest    *automations.Delivery // the newest of the trigger's events; nil when none is recent
 }
 
 const (
@@ -59,6 +60,9 @@ func suggest(tx *storage.Tx, d automations.Definition, step automations.Step) (s
 			addPayloadPaths(ofEvent, "event", delivery.Payload)
 		}
 		if delivery.Event == trigger {
+			if s.Latest == nil {
+				s.Latest = delivery
+			}
 			addPayloadPaths(ofTrigger, "trigger", delivery.Payload)
 		}
 	}

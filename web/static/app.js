@@ -1,6 +1,6 @@
 // What the dashboard's pages do beside htmx: times in the reader's own zone,
-// buttons that copy, questions before what cannot be undone, and looking again
-// when something was written.
+// buttons that copy, questions before what cannot be undone, looking again when
+// something was written, and saying so when the server cannot be reached.
 (() => {
   'use strict'
 
@@ -24,25 +24,39 @@
     }
   }
 
+  const copy = async (node) => {
+    try {
+      await navigator.clipboard.writeText(node.data)
+      return true
+    } catch { // a page without TLS has no clipboard
+      getSelection().setBaseAndExtent(node, 0, node, node.length)
+      return document.execCommand('copy')
+    }
+  }
+
   const addCopyButtons = (root) => {
     for (const text of root.querySelectorAll('pre[data-copy]:not(.has-copy)')) {
-      const content = text.textContent
       const button = document.createElement('button')
       button.type = 'button'
       button.className = 'copy'
       button.textContent = 'Copy'
       button.addEventListener('click', async () => {
-        try {
-          await navigator.clipboard.writeText(content)
-          button.textContent = 'Copied'
-        } catch {
-          getSelection().selectAllChildren(text)
-          button.textContent = 'Selected'
-        }
+        button.textContent = await copy(text.firstChild) ? 'Copied' : 'Selected'
         setTimeout(() => { button.textContent = 'Copy' }, 1500)
       })
       text.classList.add('has-copy')
       text.append(button)
+    }
+  }
+
+  // What is wider than its place begins with what matters: the tab that is shown,
+  // the first step of a flow or the one that is open.
+  const center = (root) => {
+    for (const place of root.querySelectorAll('.tabs, .canvas')) {
+      const shown = place.querySelector('[aria-current], .step.open, .plus.open') || place.querySelector('.step')
+      if (!shown || place.scrollWidth <= place.clientWidth) continue
+      const at = shown.getBoundingClientRect(), around = place.getBoundingClientRect()
+      place.scrollLeft += at.left + at.width / 2 - around.left - around.width / 2
     }
   }
 
@@ -51,9 +65,32 @@
     addCopyButtons(root)
   }
 
+  // A form is sent once, however often its button is pressed, and after its
+  // question was answered. What htmx sends is not this script's matter.
+  let leaving = false
   document.addEventListener('submit', (event) => {
-    const question = (event.submitter && event.submitter.dataset.confirm) || event.target.dataset.confirm
-    if (question && !confirm(question)) event.preventDefault()
+    if (event.defaultPrevented) return
+    const form = event.target
+    const question = (event.submitter && event.submitter.dataset.confirm) || form.dataset.confirm
+    if ('sent' in form.dataset || (question && !confirm(question))) {
+      event.preventDefault()
+      return
+    }
+    form.dataset.sent = ''
+    leaving = true
+    setTimeout(() => { // the page stays where the answer is a file
+      delete form.dataset.sent
+      leaving = false
+    }, 2000)
+  })
+
+  // What was typed into a form that is somebody's work is not lost by leaving.
+  document.addEventListener('input', (event) => {
+    const form = event.target.form
+    if (form && 'work' in form.dataset && !event.target.closest('.preview')) form.dataset.unsaved = ''
+  })
+  addEventListener('beforeunload', (event) => {
+    if (document.querySelector('form[data-unsaved]') && !leaving) event.preventDefault()
   })
 
   // A choice that changes what the builder asks for.
@@ -62,15 +99,77 @@
     if (form && 'again' in event.target.dataset && form.hasAttribute('hx-post')) form.requestSubmit(form.querySelector('[value="apply"]'))
   })
 
-  // What is not published is in the page alone.
-  addEventListener('beforeunload', (event) => {
-    if (document.querySelector('form[data-unsaved]') && !leaving) event.preventDefault()
+  // Whatever keeps a button of htmx from working is said on top of the page.
+  const trouble = (words, link) => {
+    const said = document.querySelector('.trouble') || document.createElement('p')
+    said.className = 'banner bad trouble'
+    said.setAttribute('role', 'alert')
+    said.textContent = words
+    if (link) {
+      const a = document.createElement('a')
+      a.href = link.to
+      a.target = '_blank'
+      a.rel = 'noopener'
+      a.textContent = link.name
+      said.append(' ', a)
+    }
+    document.querySelector('main').prepend(said)
+  }
+  document.addEventListener('htmx:responseError', (event) => {
+    const { xhr, requestConfig } = event.detail
+    if (xhr.status === 401) {
+      if (!document.querySelector('form[data-unsaved]')) return location.reload() // which leads to the way in
+      return trouble('Your session has ended. What you wrote is still here: sign in, and go on.', { to: '/dashboard/sign-in?to=/dashboard', name: 'Sign in in another tab' })
+    }
+    if (requestConfig.verb === 'get') return
+    const page = new DOMParser().parseFromString(xhr.responseText, 'text/html').querySelector('main p')
+    trouble((page && page.textContent.trim()) || 'The server could not do this (' + xhr.status + '). What you wrote is still here.')
   })
-  let leaving = false
-  document.addEventListener('click', (event) => { leaving = !!(event.target.closest && event.target.closest('form[data-unsaved] a[href]')) })
-  document.addEventListener('htmx:beforeOnLoad', (event) => { if (event.detail.xhr.getResponseHeader('HX-Redirect')) leaving = true })
+  document.addEventListener('htmx:sendError', (event) => {
+    if (event.detail.requestConfig.verb !== 'get') trouble('The server cannot be reached. What you wrote is still here: try again in a moment.')
+  })
+  document.addEventListener('htmx:beforeOnLoad', (event) => {
+    const said = document.querySelector('.trouble')
+    if (said && event.detail.xhr.status < 400) said.remove()
+  })
 
-  document.addEventListener('htmx:afterSwap', (event) => prepare(event.target.parentElement || document))
+  // A part of a page that looks again is left alone while it says the same, and
+  // keeps what was opened in it, what has the focus, and how far it was scrolled.
+  const words = (part) => part.outerHTML.replace(/(<time [^>]*>)[^<]*/g, '$1')
+  const last = new Map()
+  for (const part of document.querySelectorAll('[hx-trigger^="live"]')) last.set(part.id, words(part))
+  const place = (details) => {
+    const item = details.closest('li, tr')
+    return (item ? [...item.parentElement.children].indexOf(item) : '') + details.firstElementChild.textContent
+  }
+  const mark = (e) => [e.tagName, e.getAttribute('href'), e.name, e.value, e.form && e.form.getAttribute('action')].join(' ')
+  let kept
+  document.addEventListener('htmx:beforeSwap', (event) => {
+    const { target, serverResponse, requestConfig, shouldSwap } = event.detail
+    if (!shouldSwap) return
+    const canvas = target.querySelector('.canvas'), focused = target.contains(document.activeElement) && document.activeElement
+    kept = { left: canvas && canvas.scrollLeft, focused: focused && !focused.id && mark(focused), open: [] }
+    if (!requestConfig.triggeringEvent || requestConfig.triggeringEvent.type !== 'live') return
+    kept.open = [...target.querySelectorAll('details[open]')].map(place)
+    const part = new DOMParser().parseFromString(serverResponse, 'text/html').getElementById(target.id)
+    if (!part) return
+    if (words(part) === last.get(target.id)) {
+      event.detail.shouldSwap = false
+      localize(target)
+    }
+    last.set(target.id, words(part))
+  })
+  document.addEventListener('htmx:afterSwap', (event) => {
+    const root = event.target.parentElement || document
+    prepare(root)
+    if (!kept) return
+    for (const details of root.querySelectorAll('details')) if (kept.open.includes(place(details))) details.open = true
+    const canvas = root.querySelector('.canvas')
+    if (canvas && kept.left !== null) canvas.scrollLeft = kept.left
+    const again = kept.focused && [...root.querySelectorAll('a, button, summary, input, select, textarea')].find((e) => mark(e) === kept.focused)
+    if (again && document.activeElement === document.body) again.focus({ preventScroll: true })
+    kept = undefined
+  })
 
   const wide = matchMedia('(min-width: 860px)')
   const menu = document.querySelector('details.menu')
@@ -79,20 +178,33 @@
   arrange()
 
   prepare(document)
+  center(document)
 
   if (document.body.dataset.live) {
     let source
+    const look = () => htmx.trigger(document.body, 'live')
+    const stop = () => {
+      if (source) source.close()
+      source = undefined
+    }
     const listen = () => {
       if (document.hidden || source) return
       source = new EventSource(document.body.dataset.live)
-      source.addEventListener('change', () => htmx.trigger(document.body, 'live'))
+      source.addEventListener('change', look)
+      source.addEventListener('error', () => { // a proxy that answers for a server that restarts ends it for good
+        if (source && source.readyState === EventSource.CLOSED) {
+          stop()
+          setTimeout(listen, 10000)
+        }
+      })
     }
     document.addEventListener('visibilitychange', () => {
-      if (!document.hidden) { listen(); htmx.trigger(document.body, 'live'); return }
-      if (source) source.close()
-      source = undefined
+      if (document.hidden) return stop()
+      listen()
+      look()
     })
-    addEventListener('pagehide', () => { if (source) source.close() })
+    addEventListener('pagehide', stop)
+    addEventListener('pageshow', (event) => { if (event.persisted) { listen(); look() } })
     listen()
   }
 })()

@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+)
+
+// What is typed into the builder is shown as it will look, and is not lost: not
+// by a reload, not when the session ends, not when two tabs change the same.
+func TestDraftsAreKept(t *testing.T) {
+	s := serve(t)
+	b := open(t, s)
+	b.allowed = []string{"401"} // the session ends
+	b.as(1440, "light")
+	b.join(s)
+	made := s.call(b.ctx, "POST", "/automations", map[string]any{"name": "Welcome", "steps": []any{
+		map[string]any{"key": "start", "type": "trigger", "config": map[string]any{"event_name": "user.signed_up"}},
+		map[string]any{"key": "mail", "type": "send_email", "config": map[string]any{"subject": "Hello", "html": "<p>Hello</p>"}},
+	}})
+	edit := s.base + "/dashboard/automations/" + made["id"].(string) + "/edit?step=mail"
+	b.visit(edit)
+	b.fill("#set-subject", "Dear {{FIRST_NAME}}")
+	b.sees("Dear Ada") // the preview
+	b.visit(edit)      // and what was typed was not applied
+	b.sees("kept a draft that was not published")
+	b.press(".banner button:not(.quiet)")
+	b.holds("#set-subject", "Dear {{FIRST_NAME}}")
+
+	b.do("losing the session", command(network.ClearBrowserCookies, cdp.Empty{}))
+	b.fill("#set-from", "a@example.com")
+	b.press("#review")
+	b.sees("Your session has ended")
+	b.holds("#set-from", "a@example.com")
+	b.visit(edit)
+	b.sees("Sign in")
+	b.fill("[name=name]", "ada")
+	b.fill("[name=password]", password)
+	b.press("main button")
+	b.sees("kept a draft that was not published")
+	b.press(".banner button:not(.quiet)")
+	b.holds("#set-from", "a@example.com")
+
+	s.call(b.ctx, "PATCH", "/automations/"+made["id"].(string), map[string]any{"trigger_event_name": "user.joined"}) // by somebody else
+	b.press("#review")
+	b.press("#publish")
+	b.sees("was published while you changed")
+	b.press("#publish")
+	b.sees("Revision 3 is published")
+	b.visit(edit)
+	b.sees("What to send")
+	if kept := evaluate(b, "counting drafts", chromedp.Evaluate[int]("localStorage.length")); kept != 0 {
+		t.Errorf("%d drafts are left", kept)
+	}
+}
+
+// A form that is sent after the session has ended can be sent again.
+func TestSessionEndsInTheMiddle(t *testing.T) {
+	s := serve(t)
+	b := open(t, s)
+	b.allowed = []string{"401"}
+	b.as(360, "dark")
+	b.join(s)
+	made := s.call(b.ctx, "POST", "/templates", map[string]any{"name": "Welcome", "subject": "Hello", "html": "<p>Hello</p>"})
+	b.visit(s.base + "/dashboard/templates/" + made["id"].(string))
+	b.do("losing the session", command(network.ClearBrowserCookies, cdp.Empty{}))
+	b.fill("[name=html]", "<p>A long letter</p>")
+	b.sees("Your session has ended")
+	b.press("form.workbench > .fields > .row button:not(.quiet)")
+	b.sees("What you sent is kept")
+	b.fill("[name=name]", "ada")
+	b.fill("[name=password]", password)
+	b.press("main button")
+	b.sees("You are signed in again")
+	b.press("main button")
+	b.sees("Saved.")
+	if html := s.call(b.ctx, "GET", "/templates/"+made["id"].(string), nil)["html"].(string); !strings.Contains(html, "A long letter") {
+		t.Errorf("the template says %s", html)
+	}
+}
+
+// holds waits until a field has a value.
+func (b *browser) holds(selector, value string) {
+	b.t.Helper()
+	evaluate(b, "waiting for "+value, chromedp.Poll[bool]("(() => { const e = document.querySelector("+quoted(selector)+"); return !!e && e.value === "+quoted(value)+" })()"))
+}
