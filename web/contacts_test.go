@@ -233,3 +233,30 @@ func TestTimeline(t *testing.T) {
 		t.Errorf("%d moments on %d pages, of %d", len(got), pages, len(want))
 	}
 }
+
+// What an event meant to a run that waits is on the timeline of its contact.
+func TestTimelineOfWaits(t *testing.T) {
+	db, d := newDashboard(t)
+	b := signedIn(t, d)
+	_, workflow, run, _ := fill(t, db)
+	var contact automations.ID
+	err := db.Update(func(tx *storage.Tx) (err error) {
+		if contact, err = tx.ContactID("a@example.com"); err != nil {
+			return err
+		}
+		for _, reason := range []automations.Reason{automations.Kept, automations.ConditionsNotMet} {
+			verdicts := []automations.Verdict{{Reason: reason, WorkflowID: workflow, RunID: run}}
+			if err := tx.AddDelivery(&automations.Delivery{ID: newID(), Event: "paid", ContactID: contact, Email: "a@example.com", ReceivedAt: time.Now(), Verdicts: verdicts}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := b.want(b.get("/dashboard/contacts/"+contact.String()), 200, "keeps it for later")
+	if !strings.Contains(page, "conditions not met") {
+		t.Error("nothing says that a wait did not take the event")
+	}
+}

@@ -15,7 +15,7 @@ import (
 const timelineRows = 30
 
 // moment is one entry of a contact's timeline: an event with the runs that it
-// started or led on, or a mail.
+// started or led on, or that keep it, or a mail.
 type moment struct {
 	At    time.Time
 	Event *automations.Delivery
@@ -86,7 +86,7 @@ func (m *moment) readRuns(tx *storage.Tx) error {
 		return nil
 	}
 	for _, verdict := range m.Event.Verdicts {
-		if verdict.Reason != automations.Started && verdict.Reason != automations.Resumed {
+		if !slices.Contains([]automations.Reason{automations.Started, automations.Resumed, automations.Kept}, verdict.Reason) {
 			continue
 		}
 		row, err := tx.Run(automations.RunRef{WorkflowID: verdict.WorkflowID, RunID: verdict.RunID})
