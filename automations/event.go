@@ -30,8 +30,9 @@ type Intake struct {
 	MustMatch bool
 }
 
-// Delivery is a stored event. It is written once, in the transaction that
-// acknowledges it, together with what was decided about it.
+// Delivery is a stored event. It is written in the transaction that acknowledges
+// it, together with what was decided about it. What is added later is that a run
+// which failed and goes on keeps it.
 type Delivery struct {
 	ID         ID              `json:"id"`
 	Event      string          `json:"event"`

@@ -192,6 +192,38 @@ func (r *Run) received(st *StepState, d *Delivery, now time.Time) {
 	st.Output, _ = json.Marshal(map[string]any{"event_id": d.ID, "event_name": d.Event, "event": d.Payload})
 }
 
+// Missed is Arrived for an event of its contact that came while the run was over,
+// having failed, and so was not told of it: Kept for a wait that it may yet come
+// to, or nothing.
+func (r *Run) Missed(f *Flow, d *Delivery) Verdict {
+	if d.Test != r.Test || r.hasUsed(d.ID) {
+		return Verdict{}
+	}
+	for _, s := range f.Steps {
+		w, ok := s.Action.(*WaitAction)
+		if !ok || d.Event != w.EventName && d.Event != strings.ToLower(w.EventName) { // a door that folds case has lowered it
+			continue
+		}
+		if st := r.Steps[s.Key]; (st == nil || st.Status == StepPending) && r.mayReach(f, s.Key) {
+			return Verdict{Reason: Kept, WorkflowID: r.WorkflowID, RunID: r.ID, StepKey: s.Key}
+		}
+	}
+	return Verdict{}
+}
+
+// hasUsed reports whether the event ended a wait of the run.
+func (r *Run) hasUsed(event ID) bool {
+	for _, st := range r.Steps {
+		var came struct {
+			EventID ID `json:"event_id"`
+		}
+		if st.Exit == EdgeEventCame && json.Unmarshal(st.Output, &came) == nil && came.EventID == event {
+			return true
+		}
+	}
+	return false
+}
+
 // mayReach reports whether a way leads from where the run is to the step.
 func (r *Run) mayReach(f *Flow, key string) bool {
 	seen := map[string]bool{}

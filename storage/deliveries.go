@@ -20,6 +20,16 @@ func (tx *Tx) AddDelivery(d *automations.Delivery) error {
 	return tx.putRecord(deliveriesBucket, d.ID[:], d)
 }
 
+// AddVerdict adds what was decided about a stored event later, unless that is
+// known.
+func (tx *Tx) AddVerdict(d *automations.Delivery, v automations.Verdict) error {
+	if slices.ContainsFunc(d.Verdicts, func(k automations.Verdict) bool { return k.Reason == v.Reason && k.RunID == v.RunID }) {
+		return nil
+	}
+	d.Verdicts = append(slices.DeleteFunc(d.Verdicts, func(k automations.Verdict) bool { return k.Reason == automations.Unmatched }), v)
+	return tx.putRecord(deliveriesBucket, d.ID[:], d)
+}
+
 // Delivery reads one stored event.
 func (tx *Tx) Delivery(id automations.ID) (*automations.Delivery, error) {
 	return record[automations.Delivery](tx, deliveriesBucket, id[:])

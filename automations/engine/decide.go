@@ -132,7 +132,7 @@ func (e *Engine) awaitAgain(tx *storage.Tx, email *automations.Email) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(tx.AddWaits(row.Run, flow.WaitNames()), tx.SaveRun(row))
+	return e.goOn(tx, row, flow)
 }
 
 // queueNow makes a mail due, with all the time to be tried in again.

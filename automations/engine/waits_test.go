@@ -31,6 +31,59 @@ func TestEventForAWaitOnAnotherWay(t *testing.T) {
 	})
 }
 
+// A run that failed and is retried finds the events that came since it started,
+// each once.
+func TestRetriedRunFindsWhatItMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		segment := newID()
+		workflow(t, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"start"}},
+			{"key":"w","type":"wait_for_event","config":{"event_name":"paid"}},
+			{"key":"s","type":"add_to_segment","config":{"segment_id":"`+segment.String()+`"}},
+			{"key":"v","type":"wait_for_event","config":{"event_name":"paid"}},
+			{"key":"x","type":"wait_for_event","config":{"event_name":"Left"}},
+			{"key":"y","type":"wait_for_event","config":{"event_name":"paid"}}]`, "", nil)
+		e.start(t)
+		e.mustAccept(t, event("paid", "ada@example.com")) // before it started
+		run := e.mustAccept(t, event("start", "ada@example.com")).Started[0]
+		e.mustAccept(t, event("paid", "ada@example.com")) // ends the first wait
+		e.mustAccept(t, event("left", "ada@example.com"))
+		time.Sleep(idle)
+		if r := runOf(t, e.db, run); r.Status != automations.RunFailed || r.FailedStep != "s" {
+			t.Fatalf("the run is %s at %q", r.Status, r.FailedStep)
+		}
+		e.mustAccept(t, event("paid", "bob@example.com"))
+		testing := event("paid", "ada@example.com")
+		testing.Test = true
+		e.mustAccept(t, testing)
+		missed := e.mustAccept(t, event("paid", "ada@example.com")).Delivery
+		folded := event("left", "ada@example.com")
+		folded.Intake.FoldCase = true
+		e.mustAccept(t, folded)
+		if err := e.db.Update(func(tx *storage.Tx) error { return tx.SaveSegment(&automations.Segment{ID: segment}) }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.RetryRun(run.Ref()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(idle)
+		r := runOf(t, e.db, run)
+		if r.CurrentStep != "y" || r.Status != automations.RunWaiting || !strings.Contains(string(r.Steps["v"].Output), missed.ID.String()) {
+			t.Errorf("the run is %s at %q, and its second wait was ended by %s", r.Status, r.CurrentStep, r.Steps["v"].Output)
+		}
+		var verdicts []automations.Verdict
+		err := e.db.View(func(tx *storage.Tx) error {
+			d, err := tx.Delivery(missed.ID)
+			verdicts = d.Verdicts
+			return err
+		})
+		if err != nil || len(verdicts) != 1 || verdicts[0].Reason != automations.Kept || verdicts[0].RunID != run.ID {
+			t.Errorf("the verdicts of what it missed are %v, %v", verdicts, err)
+		}
+		whole(t, e.db)
+	})
+}
+
 // What folds case folds it as triggers and waits are looked up.
 func TestWaitInAnyAlphabet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
