@@ -130,7 +130,7 @@ func (s *testServer) serve(t *testing.T, policy TLSPolicy) *SMTP {
 	}
 	go server.Serve(ln)
 	t.Cleanup(func() { server.Close() })
-	return &SMTP{Addr: ln.Addr().String(), TLS: policy, RootCAs: roots, Timeout: 5 * time.Second}
+	return &SMTP{Addr: ln.Addr().String(), TLS: policy, RootCAs: roots, Timeout: time.Minute}
 }
 
 // certificate makes a certificate for 127.0.0.1 that its pool trusts.
@@ -255,7 +255,7 @@ func script(t *testing.T, lines map[string]string) *SMTP {
 			go converse(conn, lines, over)
 		}
 	}()
-	return &SMTP{Addr: ln.Addr().String(), TLS: NoTLS, Timeout: 150 * time.Millisecond, FinalTimeout: 150 * time.Millisecond}
+	return &SMTP{Addr: ln.Addr().String(), TLS: NoTLS, Timeout: time.Minute, FinalTimeout: time.Minute}
 }
 
 func converse(conn net.Conn, lines map[string]string, over <-chan struct{}) {
@@ -318,46 +318,53 @@ func converse(conn net.Conn, lines map[string]string, over <-chan struct{}) {
 // Whatever happens at whatever moment, the class says what it means for the
 // message.
 func TestEveryPhase(t *testing.T) {
+	var wg sync.WaitGroup
 	for _, phase := range []string{"banner", "EHLO", "MAIL", "RCPT", "DATA", "dot"} {
 		for _, action := range []string{"close", "hang", "what?", "\x00\xff\x16\x03\x01", "250", "354 odd", "221 bye", "99999 odd", "endless", "long", "451 later", "530 sign in", "554 never"} {
 			if phase == "DATA" && action == "354 odd" { // there it is not
 				continue
 			}
-			want := Temporary
-			switch {
-			case action == "554 never" && phase != "banner" && phase != "EHLO": // there it says nothing of this message
-				want = Permanent
-			case phase == "dot" && action != "451 later" && action != "530 sign in":
-				want = Unknown
-			}
-			client := script(t, map[string]string{phase: action})
-			if action == "endless" {
-				client.Timeout = time.Minute // what ends it is its length
-			}
-			var stages []Stage
-			_, err := client.Send(context.Background(), Envelope{
-				From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("Subject: x\r\n\r\n.x\r\n"), Mark: func(s Stage) { stages = append(stages, s) },
-			})
-			failure, ok := err.(*SendError)
-			if !ok || failure.Class != want || len(failure.Text) > 2*maxServerText {
-				t.Errorf("%q at %s: %v, want class %d", action, phase, err, want)
-			}
-			if action == "endless" && !strings.Contains(failure.Text, "does not end") {
-				t.Errorf("an endless reply at %s: %v", phase, err)
-			}
-			// What is marked is what would be known if the program had ended.
-			var known []Stage
-			if phase == "dot" {
-				known = map[Class][]Stage{Unknown: {FinalDot}, Temporary: {FinalDot, PutOff}, Permanent: {FinalDot, TurnedDown}}[want]
-			}
-			if !slices.Equal(stages, known) {
-				t.Errorf("%s at %s: marked %v, want %v", action, phase, stages, known)
-			}
+			wg.Go(func() { testPhase(t, phase, action) })
 		}
 	}
+	wg.Wait()
 	client := script(t, map[string]string{"QUIT": "close"})
 	if reply, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n")}); err != nil || reply.Text != "queued" {
 		t.Errorf("a server that leaves after it took the message: %+v %v", reply, err)
+	}
+}
+
+func testPhase(t *testing.T, phase, action string) {
+	want := Temporary
+	switch {
+	case action == "554 never" && phase != "banner" && phase != "EHLO": // there it says nothing of this message
+		want = Permanent
+	case phase == "dot" && action != "451 later" && action != "530 sign in":
+		want = Unknown
+	}
+	client := script(t, map[string]string{phase: action})
+	if action == "hang" {
+		client.Timeout, client.FinalTimeout = 2*time.Second, 2*time.Second // the phases before it must be over by then
+	}
+	var stages []Stage
+	_, err := client.Send(context.Background(), Envelope{
+		From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("Subject: x\r\n\r\n.x\r\n"), Mark: func(s Stage) { stages = append(stages, s) },
+	})
+	failure, ok := err.(*SendError)
+	if !ok || failure.Class != want || len(failure.Text) > 2*maxServerText {
+		t.Errorf("%q at %s: %v, want class %d", action, phase, err, want)
+		return
+	}
+	if action == "endless" && !strings.Contains(failure.Text, "does not end") {
+		t.Errorf("an endless reply at %s: %v", phase, err)
+	}
+	// What is marked is what would be known if the program had ended.
+	var known []Stage
+	if phase == "dot" {
+		known = map[Class][]Stage{Unknown: {FinalDot}, Temporary: {FinalDot, PutOff}, Permanent: {FinalDot, TurnedDown}}[want]
+	}
+	if !slices.Equal(stages, known) {
+		t.Errorf("%s at %s: marked %v, want %v", action, phase, stages, known)
 	}
 }
 
@@ -378,7 +385,7 @@ func TestTakenInOtherWords(t *testing.T) {
 // A server that asks for a message and then does not read it holds nobody up.
 func TestSendToTheDeaf(t *testing.T) {
 	client := script(t, map[string]string{"DATA": "deaf"})
-	client.FinalTimeout = time.Hour
+	client.Timeout = 150 * time.Millisecond
 	message := []byte(strings.Repeat("more than lies on the way\r\n", 1<<20))
 	_, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: message})
 	if failure, ok := err.(*SendError); !ok || failure.Class != Temporary || !strings.Contains(failure.Text, "timeout") {
@@ -393,6 +400,9 @@ func TestStartTLSBroken(t *testing.T) {
 	} {
 		client := script(t, map[string]string{"EHLO": "250-test\r\n250-size 1\r\n250 starttls", "STARTTLS": answer})
 		client.TLS, client.Username, client.Password = StartTLS, "ada", "secret"
+		if answer == "hang" {
+			client.Timeout = 150 * time.Millisecond
+		}
 		_, err := client.Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n")})
 		if failure, ok := err.(*SendError); !ok || failure.Class != Temporary || !strings.Contains(failure.Text, want) {
 			t.Errorf("%q: %v", answer, err)

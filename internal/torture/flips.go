@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 func flipsLane() lane {
@@ -30,7 +29,7 @@ func (r *rig) flips() (result, error) {
 	}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() { l.post(p, 8, stop); close(done) }()
-	time.Sleep(200 * time.Millisecond)
+	l.await(1000)
 	close(stop)
 	<-done
 	if err := p.stop(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -46,6 +47,7 @@ func (r *rig) full() (sum result, err error) {
 		return sum, err
 	}
 	l := newLedger()
+	l.ballast = strings.Repeat("x", 4000)
 	for range r.cycles {
 		if !l.fill(p) {
 			sum.fault("the disk is full, and nothing is refused")
@@ -58,7 +60,7 @@ func (r *rig) full() (sum result, err error) {
 			return sum, fmt.Errorf("giving the disk more room: %s", out)
 		}
 		before := len(l.acked)
-		for deadline := time.Now().Add(10 * time.Second); len(l.acked) == before && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); len(l.acked) == before && time.Now().Before(deadline); {
 			l.send(p)
 		}
 		if len(l.acked) == before {
@@ -80,7 +82,7 @@ func (l *ledger) fill(p *program) bool {
 	stop, done, full := make(chan struct{}), make(chan struct{}), l.full
 	go func() { l.post(p, 16, stop); close(done) }()
 	defer func() { close(stop); <-done }()
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		l.mu.Lock()
 		refused := l.full > full
 		l.mu.Unlock()

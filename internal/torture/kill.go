@@ -25,12 +25,15 @@ func (r *rig) kill() (result, error) {
 		return result{}, err
 	}
 	l := newLedger()
-	for range r.cycles {
+	for i := range r.cycles {
 		if err := p.start(); err != nil {
 			return result{}, err
 		}
 		stop, done := make(chan struct{}), make(chan struct{})
 		go func() { l.post(p, 8+rand.IntN(57), stop); close(done) }()
+		if i%2 == 0 { // however slow the machine is
+			l.await(1)
+		}
 		between(10*time.Millisecond, 70*time.Millisecond)
 		err := p.kill()
 		close(stop)

@@ -14,7 +14,8 @@ import (
 
 // ledger is what clients have posted and what was acknowledged.
 type ledger struct {
-	next atomic.Int64 // number of the last event
+	next    atomic.Int64 // number of the last event
+	ballast string       // in each event, to make it bigger
 
 	mu    sync.Mutex
 	acked map[string]string // by delivery, the run that it started
@@ -48,11 +49,24 @@ func (l *ledger) post(p *program, clients int, stop <-chan struct{}) {
 	wg.Wait()
 }
 
+// await waits until so many more events are acknowledged, at most a minute.
+func (l *ledger) await(more int) {
+	acknowledged := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.acked)
+	}
+	enough := acknowledged() + more
+	for deadline := time.Now().Add(time.Minute); acknowledged() < enough && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // send posts one event and notes what was acknowledged: an answer with a 2xx
 // status that was read whole.
 func (l *ledger) send(p *program) {
 	n := int(l.next.Add(1))
-	status, raw, err := p.post("/events/send", fmt.Sprintf(`{"event":"torture","email":"c%d@example.com","payload":{"n":%d}}`, n%500, n))
+	status, raw, err := p.post("/events/send", fmt.Sprintf(`{"event":"torture","email":"c%d@example.com","payload":{"n":%d,"x":"%s"}}`, n%500, n, l.ballast))
 	if err != nil {
 		time.Sleep(time.Millisecond) // it is gone
 		return

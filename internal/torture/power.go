@@ -47,6 +47,7 @@ func (r *rig) power() (result, error) {
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() { l.post(p, 16, stop); close(done) }()
 	time.Sleep(2 * time.Second)
+	l.await(100) // on a slow machine, too
 	err = p.kill()
 	close(stop)
 	<-done

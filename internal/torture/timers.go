@@ -30,6 +30,7 @@ const (
 	timersPerKill = 1000
 	shortest      = 2 * time.Second
 	longest       = 6 * time.Second
+	standstill    = 15 * time.Second
 )
 
 func timerDelay(i int) time.Duration {
@@ -114,11 +115,11 @@ func sleepers(p *program, total int) (workflows []string, err error) {
 	return workflows, nil
 }
 
-// settleRuns waits until no run is in flight, or none has moved for five
-// seconds: what is left then was lost.
+// settleRuns waits until no run is in flight, or none has moved for long: what is
+// left then was lost.
 func (p *program) settleRuns(workflows []string) error {
 	before := -1
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(standstill); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		inFlight := 0
 		for _, id := range workflows {
 			_, raw, err := p.call(http.MethodGet, "/automations/"+id+"/runs/metrics", "")
@@ -137,7 +138,7 @@ func (p *program) settleRuns(workflows []string) error {
 		case inFlight == 0:
 			return nil
 		case inFlight != before:
-			before, deadline = inFlight, time.Now().Add(5*time.Second)
+			before, deadline = inFlight, time.Now().Add(standstill)
 		}
 	}
 	return nil
