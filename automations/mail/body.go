@@ -51,8 +51,12 @@ func (m *Message) body() part {
 // design.
 func (m *Message) multipart(kind string, children ...part) part {
 	boundary := "b" + digest(kind, m.MessageID, m.Text, m.HTML)
+	parameters := map[string]string{"boundary": boundary}
+	if kind == "related" { // RFC 2387, section 3.1
+		parameters["type"], _, _ = mime.ParseMediaType(children[0].header.Get("Content-Type"))
+	}
 	return part{
-		header:   textproto.MIMEHeader{"Content-Type": {mime.FormatMediaType("multipart/"+kind, map[string]string{"boundary": boundary})}},
+		header:   textproto.MIMEHeader{"Content-Type": {mime.FormatMediaType("multipart/"+kind, parameters)}},
 		children: children,
 		boundary: boundary,
 	}
@@ -145,7 +149,7 @@ func filenameParameter(name string) string {
 	if isPlain(name) {
 		return "filename=" + inQuotes(name)
 	}
-	escaped := strings.NewReplacer("_", "%20", "=", "%", "*", "%2A").Replace(quotedWord(name))
+	escaped := strings.NewReplacer("_", "%20", "=", "%", "*", "%2A", "/", "%2F").Replace(quotedWord(name))
 	return "filename*=utf-8''" + escaped
 }
 

@@ -83,7 +83,7 @@ func TestAttachmentsAndHeaders(t *testing.T) {
 	all := bytes.Repeat([]byte{0, '\r', '.', '\n', 255}, 100)
 	m.Attachments = []Attachment{
 		{Filename: "logo.png", ContentID: "logo", Content: all},
-		{Filename: "größe \"x\"\r\n.csv", ContentType: "text/csv; charset=utf-8", Content: nil},
+		{Filename: "a/größe \"x\"\r\n.csv", ContentType: "text/csv; charset=utf-8", Content: nil},
 		{Filename: "nested", ContentType: "message/rfc822", Content: []byte("x")},
 	}
 	raw, err := m.Bytes()
@@ -122,10 +122,15 @@ func TestAttachmentsAndHeaders(t *testing.T) {
 	})
 	want := []string{
 		"[] multipart/mixed   ", "[0] multipart/related   ", "[0 0] multipart/alternative   ", "[0 0 0] text/plain   ", "[0 0 1] text/html   ",
-		"[0 1] image/png inline logo.png <logo>", "[1] text/csv attachment größe \"x\"\r\n.csv ", "[2] application/octet-stream attachment nested ",
+		"[0 1] image/png inline logo.png <logo>", "[1] text/csv attachment a/größe \"x\"\r\n.csv ", "[2] application/octet-stream attachment nested ",
 	}
 	if err != nil || !slices.Equal(shape, want) {
 		t.Errorf("%v\n%s", err, strings.Join(shape, "\n"))
+	}
+	for _, want := range []string{`; type="multipart/alternative"`, "filename*=utf-8''a%2Fgr%C3%B6"} { // as the RFCs have it; not all readers mind
+		if !bytes.Contains(raw, []byte(want)) {
+			t.Errorf("%s is not in\n%s", want, raw)
+		}
 	}
 	if view, err := ParseView(raw); err != nil || view.HTML != m.HTML {
 		t.Errorf("%q %v", view.HTML, err)
