@@ -31,14 +31,19 @@ func failures(blocks []textproto.Header) (reports []Report) {
 			continue
 		}
 		original, final := afterType(block.Get("Original-Recipient")), afterType(block.Get("Final-Recipient"))
-		reports = append(reports, Report{Report: o.report(kind, "dsn"), Recipients: identities(original, withoutXtext(original), final)})
+		r := Report{Report: o.report(kind, "dsn"), Recipients: identities(original, withoutXtext(original), final)}
+		if r.Recipients == nil { // whom the mail was passed on to, perhaps: not the address that it was sent to
+			r.NoSuchAddress = false
+		}
+		reports = append(reports, r)
 	}
 	return reports
 }
 
-// afterType is the value of a field of the form "type; value".
+// afterType is the value of a field of the form "type; value". Some leave the
+// type out, and their words may have a semicolon.
 func afterType(field string) string {
-	if _, value, found := strings.Cut(field, ";"); found {
+	if kind, value, found := strings.Cut(field, ";"); found && len(strings.Fields(kind)) <= 1 {
 		field = value
 	}
 	return strings.TrimSpace(field)

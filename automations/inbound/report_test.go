@@ -138,6 +138,23 @@ func TestParseCutOff(t *testing.T) {
 	}
 }
 
+// Servers fill in the fields as they please.
+func TestParseOddFields(t *testing.T) {
+	for fields, want := range map[string]string{
+		"FINAL-RECIPIENT:RFC822;<Ada@Example.org> (Ada)\nACTION: FAILED (expired)\nStatus: 5.1.1 (bad address)":                                "bounced 5.1.1 ada@example.org no such address",
+		"Final-Recipient : rfc822; ada@example.org\nAction : failed\nStatus: 5.0.0\nDiagnostic-Code: smtp;550 #5.1.1 unknown":                  "bounced 5.1.1 ada@example.org no such address",
+		"Final-Recipient: ada@example.org\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: 550 5.1.1 unknown; see https://example.org":         "bounced 5.1.1 ada@example.org no such address",
+		"Final-Recipient: x400; /c=de/s=ada/\nAction: failed\nStatus: 5.1.1":                                                                   "bounced 5.1.1 ",
+		"Final-Recipient: utf-8; ada@B\u00fccher.example\nAction: failed\nStatus: 5.1.1":                                                       "bounced 5.1.1 ada@xn--bcher-kva.example no such address",
+		"Final-Recipient: rfc822; ada@example.org\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550-see\n    550 5.7.1 and 5.1.1 too": "bounced 5.7.1 ada@example.org",
+	} {
+		reports, err := Parse([]byte("Content-Type: multipart/report; boundary=b;\n\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\n\n" + fields + "\n--b--\n"))
+		if err != nil || len(reports) != 1 || said(reports[0]) != want {
+			t.Errorf("%s\n%v %v", fields, saidAll(reports), err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.eml")
 	if err != nil || len(files) < 10 {
