@@ -357,7 +357,11 @@ func temporary(doing string, err error) *SendError {
 
 func explain(doing string, err error) string {
 	if reply, ok := errors.AsType[*smtp.SMTPError](err); ok {
-		return fmt.Sprintf("%s: the mail server answered %d %s", doing, reply.Code, Printable(reply.Message))
+		words := reply.Message
+		if c := reply.EnhancedCode; c[0] > 0 { // the library takes it out of the words
+			words = fmt.Sprintf("%d.%d.%d %s", c[0], c[1], c[2], words)
+		}
+		return fmt.Sprintf("%s: the mail server answered %d %s", doing, reply.Code, Printable(words))
 	}
 	return doing + ": " + Printable(err.Error())
 }

@@ -455,6 +455,18 @@ func TestEnvelopeID(t *testing.T) {
 	}
 }
 
+// What a server says is told in its own words, codes included.
+func TestServersOwnWords(t *testing.T) {
+	for answer, want := range map[string]string{
+		"550-5.1.1 nobody of\r\n550 5.1.1 that name": "RCPT TO: the mail server answered 550 5.1.1 nobody of that name", "450 later": "RCPT TO: the mail server answered 450 later",
+	} {
+		_, err := script(t, map[string]string{"RCPT": answer}).Send(context.Background(), Envelope{From: "a@example.com", To: []string{"b@example.com"}, Message: []byte("x\r\n")})
+		if err == nil || err.Error() != want {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+}
+
 func TestNoSuchAddress(t *testing.T) {
 	for _, c := range []struct {
 		code     int
