@@ -132,8 +132,13 @@ func TestAttachmentsAndHeaders(t *testing.T) {
 			t.Errorf("%s is not in\n%s", want, raw)
 		}
 	}
-	if view, err := ParseView(raw); err != nil || view.HTML != m.HTML {
-		t.Errorf("%q %v", view.HTML, err)
+	m.Text = "The text."
+	m.Attachments = append(m.Attachments, Attachment{Filename: "notes.txt", Content: []byte("notes")}, Attachment{Filename: "page.html", ContentID: "page", Content: []byte("<b>page</b>")})
+	if raw, err = m.Bytes(); err != nil {
+		t.Fatal(err)
+	}
+	if view, err := ParseView(raw); err != nil || view.HTML != m.HTML || view.Text != m.Text {
+		t.Errorf("%q %v", view, err)
 	}
 }
 

@@ -39,7 +39,7 @@ func ParseView(raw []byte) (View, error) {
 		}
 		kind, _, _ := part.Header.ContentType()
 		into := map[string]*string{"text/plain": &v.Text, "text/html": &v.HTML}[kind]
-		if into == nil {
+		if into == nil || part.Header.Has("Content-Disposition") { // a file that goes with the mail
 			return nil
 		}
 		body, err := io.ReadAll(part.Body)
