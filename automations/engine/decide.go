@@ -19,12 +19,10 @@ import (
 // settled.
 func (e *Engine) ResendEmail(id automations.ID, notes ...Note) (*automations.Email, error) {
 	return e.decide(id, notes, func(tx *storage.Tx, email *automations.Email) error {
-		switch {
-		case email.Status != automations.EmailUnconfirmed && email.Status != automations.EmailFailed:
+		if email.Status != automations.EmailUnconfirmed && email.Status != automations.EmailFailed {
 			return automations.Errorf(automations.KindConflict, "email_not_resendable", "the mail is %s; only unconfirmed and failed mail can be sent again", email.Status)
-		case email.Status == automations.EmailFailed:
-			email.Settled = slices.DeleteFunc(email.Settled, func(s automations.Settled) bool { return s.Status != automations.EmailSent })
 		}
+		email.Settled = slices.DeleteFunc(email.Settled, func(s automations.Settled) bool { return s.Status != automations.EmailSent })
 		if err := e.canLeave(tx, email); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -213,6 +214,41 @@ func TestResendEmailToSeveral(t *testing.T) {
 			t.Errorf("%s after sending to %v", email.Status, server.to)
 		}
 	})
+}
+
+// Of an unconfirmed mail to several it is known who has not got it: who confirms
+// it does not speak for these, and who sends it again sends it to them as well.
+func TestUnconfirmedToSeveral(t *testing.T) {
+	for _, confirm := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var tried [][]string
+			e := newEngine(t, Config{Sender: sendFunc(func(_ string, to []string, _ []byte) (mail.Reply, error) {
+				if tried = append(tried, to); len(tried) > 1 {
+					return mail.Reply{Code: 250}, nil
+				}
+				later := &mail.SendError{Class: mail.Temporary, Code: 450, Text: "450 later"}
+				return mail.Reply{Refused: []mail.Refused{{Address: "b@example.com", Err: later}}}, gone
+			})})
+			e.start(t)
+			results, _, err := e.SendEmails([]*EmailRequest{{To: []string{"a@example.com", "b@example.com"}, Subject: "x", Text: "x"}}, true, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			decide, want := e.ResendEmail, "[]"
+			if confirm {
+				decide, want = e.ConfirmEmail, "[{b@example.com failed 450 later} {a@example.com sent }]"
+			}
+			if _, err := decide(results[0].Email.ID); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			email, _ := emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == results[0].Email.ID })
+			if email.Status != automations.EmailSent || fmt.Sprint(email.Settled) != want || !confirm && len(tried[len(tried)-1]) != 2 {
+				t.Errorf("confirmed %v: %s %v, tried %v", confirm, email.Status, email.Settled, tried)
+			}
+		})
+	}
 }
 
 // Who was left out when a mail was captured gets it when it is released, if he

@@ -449,13 +449,23 @@ func TestMailToSeveral(t *testing.T) {
 		if email.Status != automations.EmailSent || fmt.Sprint(email.Settled) != "[{a@example.com sent } {gone@example.com failed no such user} {slow@example.com sent }]" {
 			t.Errorf("%s %v", email.Status, email.Settled)
 		}
+		// Who must not get it any more does not take it from those who have.
+		id = queue("c@example.com", "full@example.com")
+		time.Sleep(time.Second)
+		suppress(t, e, "full@example.com")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		email, _ = emailOf(t, e.db, func(m *automations.Email) bool { return m.ID == id })
+		if email.Status != automations.EmailSent || fmt.Sprint(email.Settled) != "[{c@example.com sent } {full@example.com suppressed address is suppressed}]" {
+			t.Errorf("%s %v", email.Status, email.Settled)
+		}
 		for name, c := range map[string]struct {
 			to     []string
 			status automations.EmailStatus
 		}{
-			"some never":   {[]string{"b@example.com", "full@example.com"}, automations.EmailSent},
+			"some never":   {[]string{"b@example.com", "full2@example.com"}, automations.EmailSent},
 			"none":         {[]string{"gone@example.com", "gone2@example.com"}, automations.EmailFailed},
-			"none in time": {[]string{"full@example.com"}, automations.EmailFailed},
+			"none in time": {[]string{"full2@example.com"}, automations.EmailFailed},
 		} {
 			id := queue(c.to...)
 			time.Sleep(2 * time.Hour)

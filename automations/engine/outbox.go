@@ -205,7 +205,8 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 	}
 	if len(barred) == len(email.Recipients()) {
 		return nil, e.settle(id, nil, func(email *automations.Email) {
-			email.Status, email.LastError = automations.EmailSuppressed, barred[0].Reason
+			email.LastError = barred[0].Reason
+			end(email, automations.EmailSuppressed, barred)
 		})
 	}
 	from, err := mail.ParseAddress(email.From)

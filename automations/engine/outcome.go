@@ -23,14 +23,14 @@ func (e *Engine) result(email *automations.Email, to []string, reply mail.Reply,
 		return
 	}
 	email.LastError = err.Error()
+	unconfirmed := classOf(err) == mail.Unknown && !e.cfg.ResendUnconfirmed
 	if len(to) > 1 { // the others may still get it
-		email.Settled = append(email.Settled, turnedDown(reply)...)
+		email.Settled = append(email.Settled, turnedDown(reply, unconfirmed)...)
 	}
-	failure, _ := errors.AsType[*mail.SendError](err)
 	switch {
-	case failure != nil && failure.Class == mail.Permanent:
-		e.giveUp(email)
-	case failure != nil && failure.Class == mail.Unknown && !e.cfg.ResendUnconfirmed:
+	case classOf(err) == mail.Permanent:
+		giveUp(email)
+	case unconfirmed:
 		email.Status = automations.EmailUnconfirmed
 	default:
 		e.retryLater(email)
@@ -57,10 +57,12 @@ func bounces(reply mail.Reply) (addresses []string) {
 	return addresses
 }
 
-// turnedDown are the recipients that the server will never take mail for.
-func turnedDown(reply mail.Reply) (settled []automations.Settled) {
+// turnedDown are the recipients that the server will never take mail for. When
+// the mail is not tried again they are all that it refused: who confirms that
+// it arrived knows nothing of these.
+func turnedDown(reply mail.Reply, all bool) (settled []automations.Settled) {
 	for _, r := range reply.Refused {
-		if r.Err.Class == mail.Permanent {
+		if all || r.Err.Class == mail.Permanent {
 			settled = append(settled, automations.Settled{Address: r.Address, Status: automations.EmailFailed, Reason: r.Err.Error()})
 		}
 	}
@@ -91,14 +93,21 @@ func (e *Engine) taken(email *automations.Email, to []string, reply mail.Reply) 
 	}
 }
 
-// giveUp ends a mail that will not reach its remaining recipients: it counts
-// as sent when others have got it.
-func (e *Engine) giveUp(email *automations.Email) {
-	email.Status = automations.EmailFailed
+// giveUp ends a mail that will not reach its remaining recipients.
+func giveUp(email *automations.Email) {
+	var failed []automations.Settled
 	for _, address := range email.Recipients() {
-		if len(email.Settled) > 0 {
-			email.Settled = append(email.Settled, automations.Settled{Address: address, Status: automations.EmailFailed, Reason: email.LastError})
-		}
+		failed = append(failed, automations.Settled{Address: address, Status: automations.EmailFailed, Reason: email.LastError})
+	}
+	end(email, automations.EmailFailed, failed)
+}
+
+// end ends a mail with what became of its remaining recipients. It counts as
+// sent when others have got it.
+func end(email *automations.Email, status automations.EmailStatus, rest []automations.Settled) {
+	email.Status = status
+	if len(email.Settled) > 0 {
+		email.Settled = append(email.Settled, rest...)
 	}
 	if slices.ContainsFunc(email.Settled, func(s automations.Settled) bool { return s.Status == automations.EmailSent }) {
 		email.Status = automations.EmailSent
@@ -115,7 +124,7 @@ func (e *Engine) retryLater(email *automations.Email) {
 	at := now().Add(wait)
 	if at.Sub(email.TriedSince) > e.cfg.RetryFor {
 		email.LastError = fmt.Sprintf("given up after %d attempts: %s", email.Attempts, email.LastError)
-		e.giveUp(email)
+		giveUp(email)
 		return
 	}
 	email.Status, email.NextAttemptAt = automations.EmailQueued, at
