@@ -1,7 +1,6 @@
 package automations
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -57,13 +56,10 @@ func PropertyValue(text string) json.RawMessage {
 	return QuoteText(text)
 }
 
-// QuoteText is a text in JSON, with what browsers would take for markup as it is.
+// QuoteText is a text in JSON.
 func QuoteText(text string) json.RawMessage {
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	enc.Encode(text) // a text and a buffer do not fail
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+	raw, _ := EncodeJSON(text) // every text can be written
+	return raw
 }
 
 // PropertyText is a text by which PropertyValue means the value, where there is

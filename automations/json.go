@@ -242,6 +242,18 @@ func (s *scanner) digits() bool {
 	return s.at > start
 }
 
+// EncodeJSON writes JSON with the texts in it as they are: json.Marshal would
+// rewrite <, > and &, also in what came from outside.
+func EncodeJSON(v any) (json.RawMessage, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
 // CompactJSON removes the white space between tokens and nothing else. data
 // must be valid.
 func CompactJSON(data []byte) json.RawMessage {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/server"
 )
@@ -167,13 +168,11 @@ func (c *client) call(method, path string, in, out any) error {
 	var body []byte
 	media := ""
 	if in != nil {
-		var buf bytes.Buffer
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false) // what is stored as given is given as written
-		if err := enc.Encode(in); err != nil {
+		var err error
+		if body, err = automations.EncodeJSON(in); err != nil {
 			return err
 		}
-		body, media = buf.Bytes(), "application/json"
+		media = "application/json"
 	}
 	return c.send(method, path, media, body, out)
 }

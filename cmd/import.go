@@ -131,17 +131,40 @@ func newImportCSV(a *app) *cobra.Command {
 		Short: "Bring in contacts from a CSV file",
 		Long: `Bring in contacts from a CSV file whose first line names its columns: email, and
 first_name, last_name and unsubscribed where there are such. Other columns are
-properties, but for id, created_at and updated_at, which are left out. Case and
-spaces in names do not matter.` + importRules,
+properties of that name, with underscores for spaces, but for id, created_at and
+updated_at, which are left out. The file is in UTF-8, its columns kept apart by
+commas, semicolons or tabs.` + importRules,
 		Example: "  opensend import csv contacts.csv --dry-run\n  opensend import csv contacts.csv --segment Newsletter --yes",
 		Args:    cobra.ExactArgs(1),
 	}
 	im := a.importFlags(cmd)
 	cmd.Flags().StringVar(&segment, "segment", "", "put them into the segment of this `name`, which is made if there is none")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return im.file(cmd, args[0], func(r io.Reader) (supplier, error) { return readCSV(r, segment) })
+		return im.file(cmd, args[0], func(r io.Reader) (supplier, error) {
+			texts, err := a.declaredTexts()
+			if err != nil {
+				return nil, err
+			}
+			return readCSV(r, segment, texts)
+		})
 	}
 	return cmd
+}
+
+// declaredTexts are the contact properties that are declared to be texts.
+func (a *app) declaredTexts() (map[string]bool, error) {
+	texts := map[string]bool{}
+	c, err := a.connect(http.MethodPost)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	return texts, c.each("/contact-properties", nil, func(raw json.RawMessage) error {
+		var p struct{ Key, Type string }
+		err := json.Unmarshal(raw, &p)
+		texts[p.Key] = p.Type == "string"
+		return err
+	})
 }
 
 func newImportLines(a *app) *cobra.Command {

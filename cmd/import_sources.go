@@ -2,8 +2,6 @@ package cmd
 
 import (
 	"bufio"
-	"cmp"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -250,76 +248,35 @@ func readLines(in io.Reader) (supplier, error) {
 	return src, nil
 }
 
-// leftOut are columns of other programs that say nothing here.
-func leftOut(column string) bool {
-	return slices.Contains([]string{"id", "created_at", "updated_at", ""}, column)
-}
-
-// readCSV reads contacts, and a segment for them unless its name is empty.
-func readCSV(in io.Reader, segment string) (supplier, error) {
-	src := fileSource{}
-	table := csv.NewReader(in)
-	table.TrimLeadingSpace = true
-	head, err := table.Read()
+// readCSV reads contacts, and a segment for them unless its name is empty. texts
+// are the properties that are declared to be texts.
+func readCSV(in io.Reader, segment string, texts map[string]bool) (supplier, error) {
+	raw, err := io.ReadAll(in)
 	if err != nil {
-		return nil, fmt.Errorf("the first line must name the columns: %w", err)
+		return nil, err
 	}
-	columns := make([]string, len(head))
-	for i, name := range head {
-		columns[i] = columnName(name)
+	table, err := automations.ReadContactCSV(raw)
+	if err != nil {
+		return nil, err
 	}
-	if !slices.Contains(columns, "email") {
-		return nil, fmt.Errorf("no column is named email; the first line names %s", strings.Join(head, ", "))
+	columns := table.Columns()
+	if !slices.Contains(columns, automations.ColumnEmail) {
+		return nil, fmt.Errorf("no column is named email; the first line names %s", strings.Join(table.Head, ", "))
 	}
+	src := fileSource{}
 	const inside = "segment" // it has no id yet
 	if segment != "" {
-		src["segment"] = []row{{"id": jsonText(inside), "name": jsonText(segment)}}
+		src["segment"] = []row{{"id": automations.QuoteText(inside), "name": automations.QuoteText(segment)}}
 	}
-	for {
-		cells, err := table.Read()
-		if errors.Is(err, io.EOF) {
-			return src, nil
-		}
+	for _, line := range table.Rows {
+		r, err := line.Contact(table.Head, columns, texts)
 		if err != nil {
-			return nil, err
-		}
-		r, err := csvContact(columns, cells)
-		if err != nil {
-			line, _ := table.FieldPos(0)
-			return nil, fmt.Errorf("line %d: %w", line, err)
+			return nil, fmt.Errorf("line %d: %w", line.Line, err)
 		}
 		if segment != "" {
 			r["segments"] = json.RawMessage(`["` + inside + `"]`)
 		}
 		src["contact"] = append(src["contact"], r)
 	}
-}
-
-func columnName(name string) string {
-	name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
-	name = strings.NewReplacer(" ", "_", "-", "_").Replace(name)
-	return cmp.Or(map[string]string{"email_address": "email", "e_mail": "email", "firstname": "first_name", "lastname": "last_name"}[name], name)
-}
-
-func csvContact(columns, cells []string) (row, error) {
-	r, properties := row{}, map[string]json.RawMessage{}
-	for i, column := range columns {
-		cell := strings.TrimSpace(cells[i])
-		switch {
-		case cell == "" || leftOut(column):
-		case column == "unsubscribed":
-			value, err := strconv.ParseBool(strings.ToLower(cell))
-			if err != nil {
-				return nil, fmt.Errorf("unsubscribed must be true or false; it is %.40q", cell)
-			}
-			r[column] = json.RawMessage(strconv.FormatBool(value))
-		case column == "email" || column == "first_name" || column == "last_name":
-			r[column] = jsonText(cell)
-		default:
-			properties[column] = automations.PropertyValue(cell)
-		}
-	}
-	var err error
-	r["properties"], err = json.Marshal(properties)
-	return r, err
+	return src, nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"github.com/opensend/opensend/automations"
 )
 
 // What moves between servers are the objects of the API, kind by kind, in an
@@ -79,7 +81,7 @@ func (k kind) body(r row, ids map[string]string) row {
 		if topics := r.topics(ids); len(topics) > 0 {
 			out["topics"], _ = json.Marshal(topics)
 		}
-		out["properties"], _ = json.Marshal(r.properties())
+		out["properties"], _ = automations.EncodeJSON(r.properties())
 	case "automation":
 		out["steps"] = replaceIDs(withoutIDs(r["steps"]), ids)
 	}
@@ -113,13 +115,11 @@ func withoutIDs(steps json.RawMessage) json.RawMessage {
 	for _, step := range list {
 		delete(step, "id")
 	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if enc.Encode(list) != nil {
+	raw, err := automations.EncodeJSON(list)
+	if err != nil {
 		return steps
 	}
-	return out.Bytes()
+	return raw
 }
 
 // segments are the ids of a contact's segments: a list of ids, or of objects
@@ -193,7 +193,7 @@ func filling(r, have row, ids map[string]string) (patch row, segments []string) 
 		delete(missing, name)
 	}
 	if len(missing) > 0 {
-		patch["properties"], _ = json.Marshal(missing)
+		patch["properties"], _ = automations.EncodeJSON(missing)
 	}
 	in := have.segments()
 	for _, id := range r.segments() {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/opensend/opensend/automations"
 )
 
 // Automations are YAML for people and JSON for the API. What follows turns one
@@ -70,7 +72,7 @@ func yamlToJSON(out *bytes.Buffer, node *yaml.Node) error {
 				return badNode(key, "%.60s stands twice; keep one", key.Value)
 			}
 			seen[key.Value] = true
-			out.Write(jsonText(key.Value))
+			out.Write(automations.QuoteText(key.Value))
 			out.WriteByte(':')
 			return yamlToJSON(out, node.Content[2*i+1])
 		})
@@ -114,22 +116,11 @@ func scalarToJSON(out *bytes.Buffer, node *yaml.Node) error {
 		}
 		out.Write(raw)
 	case "!!str", "!!timestamp":
-		out.Write(jsonText(node.Value))
+		out.Write(automations.QuoteText(node.Value))
 	default:
 		return badNode(node, "values of the kind %s are not taken", node.Tag)
 	}
 	return nil
-}
-
-// jsonText is a text as JSON, with <, > and & as they are.
-func jsonText(text string) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(text); err != nil {
-		panic(err) // every text can be written
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
 // sameJSON reports whether two values differ in nothing but the order of keys.

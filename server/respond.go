@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -64,13 +63,11 @@ func (p patient) Write(text []byte) (int, error) {
 
 // encode writes JSON with the text of payloads as it came.
 func encode(v any) []byte {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	raw, err := automations.EncodeJSON(v)
+	if err != nil {
 		panic(err) // every body is made of plain types
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	return raw
 }
 
 // wireList is the envelope of every list.

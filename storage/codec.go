@@ -251,7 +251,7 @@ func whole[T any](c *coder, v *T, empty bool) {
 	var raw []byte
 	var err error
 	if !c.reading && !empty {
-		raw, err = encode(v)
+		raw, err = automations.EncodeJSON(v)
 	}
 	if raw = c.sized(raw); c.reading && len(raw) > 0 {
 		err = json.Unmarshal(raw, v)
@@ -275,7 +275,7 @@ func decodeRecord(key, body []byte, v any) error {
 func appendRecord(buf, key []byte, v any) ([]byte, error) {
 	c := &coder{buf: buf}
 	if !c.record(key, v) {
-		body, err := encode(v)
+		body, err := automations.EncodeJSON(v)
 		return append(buf, body...), err
 	}
 	if c.broken {

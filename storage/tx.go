@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -115,18 +114,6 @@ func (tx *Tx) putRecord(b bucket, key []byte, v any) error {
 
 // recordRoom is enough for most records of an event.
 const recordRoom = 240
-
-// encode writes JSON as the nouns have it: unlike json.Marshal it leaves the
-// text of payloads as it came.
-func encode(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
-}
 
 // idAt reads an index row whose body is an id.
 func (tx *Tx) idAt(b bucket, key []byte) (automations.ID, error) {

@@ -77,7 +77,7 @@ func (tx *Tx) tell(kind automations.NoticeType, data func() map[string]any) erro
 		return err
 	}
 	at := time.Now().UTC().Truncate(time.Millisecond)
-	body, err := encode(automations.NewNotice(kind, at, data()))
+	body, err := automations.EncodeJSON(automations.NewNotice(kind, at, data()))
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ const testHeader = "Opensend-Test"
 // call makes a request of the API for the user and decodes the answer into
 // out, unless that is nil. A refusal is an *apiError.
 func (v *visit) call(method, path string, in, out any) error {
-	body, err := encode(in)
+	body, err := automations.EncodeJSON(in)
 	if err != nil {
 		return err
 	}
@@ -38,15 +38,6 @@ func (v *visit) call(method, path string, in, out any) error {
 		body = nil
 	}
 	return v.send(method, path, "application/json", body, out)
-}
-
-// encode writes JSON with the texts in it as they are.
-func encode(v any) ([]byte, error) {
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 }
 
 // send is call with a body of any media type, and further headers as names and

@@ -206,7 +206,7 @@ func sentAgain(d *automations.Delivery) (sentEvent, error) {
 // curl is a command that makes a request of the API. What is quoted in it holds
 // for a POSIX shell, whatever the texts hold.
 func curl(base, method, path string, body any) string {
-	text, err := encode(body)
+	text, err := automations.EncodeJSON(body)
 	if err != nil {
 		return ""
 	}

@@ -72,7 +72,7 @@ func (v *visit) sendEvent(sent sentEvent, test bool) (redirect, error) {
 		Resumed      []struct{} `json:"resumed_runs"`
 		Deduplicated []struct{} `json:"deduplicated"`
 	}
-	body, err := encode(sent)
+	body, err := automations.EncodeJSON(sent)
 	if err != nil {
 		return redirect{}, err
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -15,11 +16,17 @@ import (
 )
 
 const (
-	maxImports    = 4 // files that are held in memory; the oldest goes first
-	importLife    = time.Hour
-	importBatch   = 500      // contacts of one commit
-	importBytes   = 64 << 10 // of their cells: the API takes bodies of 1 MiB
-	importStep    = 5000     // contacts of one request, after which the page shows how far it is
+	maxImports  = 4 // files that are held in memory; the oldest goes first
+	importLife  = time.Hour
+	importBatch = 500      // contacts of one commit
+	importBytes = 64 << 10 // of their cells: the API takes bodies of 1 MiB
+	importStep  = 5000     // contacts of one request, after which the page shows how far it is
+
+	maxImportBytes   = 10 << 20
+	maxImportRows    = 100_000
+	maxImportColumns = 100
+	maxRowBytes      = 64 << 10
+
 	shownProblems = 50
 	shownExamples = 3
 )
@@ -53,9 +60,8 @@ type contactImport struct {
 	mu       sync.Mutex
 	at       time.Time
 	ID, File string
-	head     []string
-	rows     []csvRow
-	kinds    []string
+	table    automations.ContactCSV
+	kinds    []string       // what the columns mean
 	Skip     bool           // contacts that exist are left alone
 	Segment  automations.ID // that all are put into; zero for none
 	Would    importReport   // what a dry run says
@@ -134,10 +140,16 @@ func (v *visit) readImport() (*contactImport, error) {
 		return nil, automations.Errorf(automations.KindTooLarge, "", "the file is larger than %s; split it", byteSize(maxImportBytes))
 	}
 	job.File = info.Filename
-	if job.head, job.rows, err = readCSV(raw); err != nil {
+	if job.table, err = automations.ReadContactCSV(raw); err != nil {
 		return nil, err
 	}
-	job.kinds = guessColumns(job.head)
+	switch columns := len(job.table.Head); {
+	case columns > maxImportColumns:
+		return nil, automations.Errorf(automations.KindInvalid, "", "the file has %d columns; %d are read", columns, maxImportColumns)
+	case len(job.table.Rows) > maxImportRows:
+		return nil, automations.Errorf(automations.KindInvalid, "", "the file has more than %s rows; split it", number(maxImportRows))
+	}
+	job.kinds = job.table.Columns()
 	return job, nil
 }
 
@@ -155,7 +167,7 @@ func (v *visit) tryImport(job *contactImport) error {
 		}
 		return "updated"
 	}
-	for batch, rest := cutBatch(job.rows); len(batch) > 0; batch, rest = cutBatch(rest) {
+	for batch, rest := cutBatch(job.table.Rows); len(batch) > 0; batch, rest = cutBatch(rest) {
 		if err := v.sendBatch(job, batch, url.Values{"dry_run": {"true"}}, &job.Would, judge); err != nil {
 			return err
 		}
@@ -164,10 +176,10 @@ func (v *visit) tryImport(job *contactImport) error {
 }
 
 // cutBatch takes the rows of the next batch, one at least.
-func cutBatch(rows []csvRow) (batch, rest []csvRow) {
+func cutBatch(rows []automations.ContactRow) (batch, rest []automations.ContactRow) {
 	size := 0
 	for i, row := range rows {
-		if size += row.size(); i == importBatch || i > 0 && size > importBytes {
+		if size += row.Size(); i == importBatch || i > 0 && size > importBytes {
 			return rows[:i], rows[i:]
 		}
 	}
@@ -181,11 +193,11 @@ type savedContact struct {
 
 // sendBatch sends rows through the API and counts the answers; judge may see one
 // differently.
-func (v *visit) sendBatch(job *contactImport, batch []csvRow, query url.Values, report *importReport, judge func(savedContact) string) error {
-	if !slices.Contains(job.kinds, columnEmail) {
+func (v *visit) sendBatch(job *contactImport, batch []automations.ContactRow, query url.Values, report *importReport, judge func(savedContact) string) error {
+	if !slices.Contains(job.kinds, automations.ColumnEmail) {
 		return nil // the page asks for it
 	}
-	texts, err := v.declaredTexts(job.head)
+	texts, err := v.declaredTexts(job.table.Head)
 	if err != nil {
 		return err
 	}
@@ -195,15 +207,18 @@ func (v *visit) sendBatch(job *contactImport, batch []csvRow, query url.Values, 
 	var contacts []any
 	var lines []int
 	for _, row := range batch {
-		contact, err := row.contactOf(job.head, job.kinds, texts)
+		contact, err := row.Contact(job.table.Head, job.kinds, texts)
+		if row.Size() > maxRowBytes {
+			err = automations.Errorf(automations.KindTooLarge, "", "the row has more than %s", byteSize(maxRowBytes))
+		}
 		if err != nil {
-			report.refuse(row.line, err.Error())
+			report.refuse(row.Line, err.Error())
 			continue
 		}
 		if job.Segment != (automations.ID{}) {
-			contact["segments"] = []automations.ID{job.Segment}
+			contact["segments"], _ = json.Marshal([]automations.ID{job.Segment})
 		}
-		contacts, lines = append(contacts, contact), append(lines, row.line)
+		contacts, lines = append(contacts, contact), append(lines, row.Line)
 	}
 	if len(contacts) == 0 {
 		return nil
@@ -278,12 +293,12 @@ func (v *visit) importPage() (any, error) {
 // importPageOf copies what the page shows: it is rendered when mu is free again.
 func (v *visit) importPageOf(job *contactImport) (importPage, error) {
 	shown := contactImport{ID: job.ID, File: job.File, Skip: job.Skip, Would: job.Would, Did: job.Did, Next: job.Next, Started: job.Started}
-	page := importPage{contactImport: &shown, Kinds: columnKinds, Rows: len(job.rows), Ready: slices.Contains(job.kinds, columnEmail)}
-	for i, name := range job.head {
+	page := importPage{contactImport: &shown, Kinds: columnKinds, Rows: len(job.table.Rows), Ready: slices.Contains(job.kinds, automations.ColumnEmail)}
+	for i, name := range job.table.Head {
 		column := importColumn{Name: name, Kind: job.kinds[i]}
-		for _, row := range job.rows[:min(len(job.rows), shownExamples)] {
-			if i < len(row.cells) {
-				column.Examples = append(column.Examples, row.cells[i])
+		for _, row := range job.table.Rows[:min(len(job.table.Rows), shownExamples)] {
+			if i < len(row.Cells) {
+				column.Examples = append(column.Examples, row.Cells[i])
 			}
 		}
 		page.Columns = append(page.Columns, column)
@@ -314,7 +329,7 @@ func (v *visit) changeImport() (any, error) {
 			break
 		}
 		chosen := v.PostForm["kind"]
-		kinds := make([]string, len(job.head))
+		kinds := make([]string, len(job.table.Head))
 		copy(kinds, chosen)
 		if err := checkColumns(kinds); err != nil {
 			return orAgain(err, redirect{}, func() (importPage, error) { return v.importPageOf(job) })
@@ -329,17 +344,23 @@ func (v *visit) changeImport() (any, error) {
 	return orAgain(err, redirect{to: home + "/contacts/import/" + job.ID}, func() (importPage, error) { return v.importPageOf(job) })
 }
 
+// columnKinds lists what a column can mean, with its words.
+var columnKinds = []struct{ Kind, Words string }{
+	{automations.ColumnNothing, "leave out"}, {automations.ColumnEmail, "address"}, {automations.ColumnFirstName, "first name"}, {automations.ColumnLastName, "last name"},
+	{automations.ColumnUnsubscribed, "unsubscribed"}, {automations.ColumnProperty, "property of this name"},
+}
+
 func checkColumns(kinds []string) error {
 	seen := map[string]bool{}
 	for _, kind := range kinds {
-		if kind != columnProperty && kind != columnNothing && seen[kind] {
+		if kind != automations.ColumnProperty && kind != automations.ColumnNothing && seen[kind] {
 			return automations.Errorf(automations.KindInvalid, "", "two columns are the %s; choose one of them", wordsOfColumn(kind))
 		}
 		if seen[kind] = true; wordsOfColumn(kind) == "" {
 			return automations.Errorf(automations.KindInvalid, "", "a column cannot be %.40q", kind)
 		}
 	}
-	if !seen[columnEmail] {
+	if !seen[automations.ColumnEmail] {
 		return automations.Errorf(automations.KindInvalid, "", "choose the column that has the addresses")
 	}
 	return nil
@@ -357,11 +378,11 @@ func wordsOfColumn(kind string) string {
 // importSome imports the next rows. What it has done is done: a batch that fails
 // stays where it was, and can be tried again.
 func (v *visit) importSome(job *contactImport) error {
-	if !slices.Contains(job.kinds, columnEmail) {
+	if !slices.Contains(job.kinds, automations.ColumnEmail) {
 		return automations.Errorf(automations.KindInvalid, "", "choose the column that has the addresses")
 	}
 	job.Started = true
-	step := job.rows[job.Next:min(job.Next+importStep, len(job.rows))]
+	step := job.table.Rows[job.Next:min(job.Next+importStep, len(job.table.Rows))]
 	for batch, rest := cutBatch(step); len(batch) > 0; batch, rest = cutBatch(rest) {
 		if err := v.sendBatch(job, batch, url.Values{}, &job.Did, func(saved savedContact) string { return saved.Result }); err != nil {
 			return err

@@ -267,11 +267,9 @@ func readValues(text string, value json.RawMessage) json.RawMessage {
 
 // encodeJSON is JSON in which people can read HTML.
 func encodeJSON(v any) json.RawMessage {
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	raw, err := automations.EncodeJSON(v)
+	if err != nil {
 		panic(err) // the dashboard's own types
 	}
-	return bytes.TrimSpace(out.Bytes())
+	return raw
 }
