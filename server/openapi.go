@@ -3,6 +3,7 @@ package server
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -72,16 +73,18 @@ type description struct {
 }
 
 func describe() (*description, error) {
+	var root yaml.Node // read once: that is what takes time
 	var tree any
-	if err := yaml.Unmarshal(openapiYAML, &tree); err != nil {
+	var doc openAPI
+	err := yaml.Unmarshal(openapiYAML, &root)
+	if err == nil {
+		err = errors.Join(root.Decode(&tree), root.Decode(&doc))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
 	raw, err := json.Marshal(tree)
 	if err != nil {
-		return nil, fmt.Errorf("openapi.yaml: %w", err)
-	}
-	var doc openAPI
-	if err := yaml.Unmarshal(openapiYAML, &doc); err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
 	page, policy, err := renderDocs(&doc)

@@ -320,6 +320,7 @@ func TestAuthorization(t *testing.T) {
 		}
 		for _, rt := range routes() {
 			for _, prefix := range rt.prefixes() {
+				time.Sleep(10 * time.Second) // so much is refused only slowly; see TestStrangers
 				path := prefix + strings.NewReplacer("{id}", "x", "{run}", "x", "{segment}", "x", "{delivery}", "x").Replace(rt.path)
 				status := func(key string) int { return r.send(r.public, key, rt.method, path, "").status }
 				if rt.access == accessNone {

@@ -28,6 +28,7 @@ type rig struct {
 	public http.Handler
 	trust  http.Handler
 	key    string // full access
+	from   string // where requests come from; empty for one address
 	madeUp bool   // requests may have parameters that nobody reads
 }
 
@@ -95,6 +96,9 @@ func (r *rig) send(h http.Handler, key, method, path, body string, header ...str
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.from != "" {
+		req.RemoteAddr = r.from
 	}
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path"
 	"runtime/debug"
@@ -43,7 +45,8 @@ type Server struct {
 	db        *storage.DB
 	engine    *engine.Engine
 	bodyLimit int64
-	limits    *limiter
+	limits    *limiter[automations.ID] // what each API key may do; nil for all it likes
+	strangers *limiter[netip.Prefix]   // what comes without a good one, by origin
 	providers *inbound.Providers
 	log       *slog.Logger
 	profiles  bool
@@ -54,7 +57,7 @@ type Server struct {
 	inFlight  sync.Map                     // Idempotency-Keys of requests under way, by door
 	keys      sync.Map                     // API keys met before, by hash: knownKey
 	lastUsed  sync.Map                     // when each API key's use was last written, by id
-	described func() (*description, error) // of the API; made when it is first asked for
+	described func() (*description, error) // of the API; made by Run, or when it is first asked for
 }
 
 // New makes a Server.
@@ -69,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter(cfg.RequestsPerSecond), providers: inbound.NewProviders(cfg.Inbound), log: cfg.Log,
+		db: cfg.DB, engine: cfg.Engine, bodyLimit: cfg.BodyLimit, limits: newLimiter[automations.ID](cfg.RequestsPerSecond, cfg.RequestsPerSecond), strangers: newLimiter[netip.Prefix](strangersPerSecond, strangersBurst), providers: inbound.NewProviders(cfg.Inbound), log: cfg.Log,
 		profiles: cfg.Profiles, version: cfg.Version, started: time.Now(), meter: newMeter(),
 		described: sync.OnceValues(describe),
 	}, nil
@@ -82,6 +85,18 @@ func (s *Server) Handler() http.Handler { return s.handler(false) }
 // commands need besides. It is for the control socket and for commands that open
 // the file themselves.
 func (s *Server) Control() http.Handler { return s.handler(true) }
+
+// Run makes what takes a moment and is the same for everybody, so that the first
+// who asks for the description of the API need not wait for it, and returns when
+// ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	_, err := s.described()
+	debug.FreeOSMemory() // reading it took more than all else that an idle server holds
+	if err == nil {
+		<-ctx.Done()
+	}
+	return err
+}
 
 // Drain makes /readyz say no, so that a balancer sends no more requests.
 func (s *Server) Drain() { s.stopping.Store(true) }
@@ -173,6 +188,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	a, err := e.answer(w, req)
 	if err != nil {
+		err = e.server.refuse(req, err)
 		a = e.route.errors()(req, err)
 		if e.route.access == accessEvents && a.status < http.StatusInternalServerError {
 			e.server.db.CountRejected()
