@@ -121,19 +121,19 @@ func (s *Server) createContact(r *request) (answer, error) {
 	return created(w)
 }
 
-// readSegmentIDs reads the segment that Resend's older clients name in the path
-// as an audience, or segments as ids, or as objects with an id.
+// readSegmentIDs reads segments, as ids or as objects with an id, each once, and
+// the one that Resend's older clients name in the path as an audience.
 func readSegmentIDs(r *request, f automations.Fields, p *automations.Problems) (ids []automations.ID) {
 	if text := r.PathValue("segment"); text != "" {
 		id, ok := automations.ParseID(text)
 		if !ok {
 			p.Include("", notFound("segment", text))
 		}
-		return []automations.ID{id}
+		ids = append(ids, id)
 	}
 	var items []json.RawMessage
 	if raw := f.Array(p, "segments"); raw == nil || json.Unmarshal(raw, &items) != nil {
-		return nil
+		return ids
 	}
 	for _, item := range items {
 		var text string
@@ -147,7 +147,9 @@ func readSegmentIDs(r *request, f automations.Fields, p *automations.Problems) (
 			p.Add("", "segments", "segments must be a list of segment ids")
 			return nil
 		}
-		ids = append(ids, id)
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
 	}
 	return ids
 }

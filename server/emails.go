@@ -207,10 +207,10 @@ func (s *Server) updateEmail(r *request) (answer, error) {
 	}
 	var p automations.Problems
 	f.Unknown(&p, "id", "scheduled_at", "scheduledAt")
-	if f.Raw("scheduled_at", "scheduledAt") == nil {
+	at := readSchedule(f, &p, r.now)
+	if at.IsZero() && p.Err() == nil { // also "", which elsewhere means at once
 		p.Missing("", "scheduled_at")
 	}
-	at := readSchedule(f, &p, r.now)
 	if err := p.Err(); err != nil {
 		return answer{}, err
 	}

@@ -25,7 +25,7 @@ const (
 	maxTags        = 50
 	maxTagLength   = 256
 	maxAttachments = 50
-	maxFilename    = 255 // bytes; encoded it must fit into one line
+	maxFilename    = 255 // bytes, as of media types and content ids; encoded it must fit into one line
 	maxSchedule    = 30 * 24 * time.Hour
 )
 
@@ -291,7 +291,7 @@ func readAttachments(f automations.Fields, p *automations.Problems) (files []mai
 		if file.Filename == "" {
 			q.Missing("", "filename")
 		}
-		for _, part := range []struct{ name, text string }{{"filename", file.Filename}, {"content_id", file.ContentID}} {
+		for _, part := range []struct{ name, text string }{{"filename", file.Filename}, {"content_type", file.ContentType}, {"content_id", file.ContentID}} {
 			if len(part.text) > maxFilename {
 				q.Add("", part.name, "%s may have %d bytes", part.name, maxFilename)
 			}

@@ -51,25 +51,26 @@ func TestSendEmailRefuses(t *testing.T) {
 	r := newRig(t)
 	mail := func(change string) string { return strings.TrimSuffix(plainMail, "}") + "," + change + "}" }
 	for body, code := range map[string]string{
-		`{}`:                                                                                "missing_required_field",
-		`{"to":"a@example.com","subject":"x"}`:                                              "missing_required_field",
-		`{"to":"a@example.com","text":"x"}`:                                                 "missing_required_field",
-		`{"to":[],"subject":"x","text":"x"}`:                                                "missing_required_field",
-		`{"to":"a@b","subject":"x","text":"x"}`:                                             "email_invalid",
-		`{"to":"a@b.de, c@d.de","subject":"x","text":"x"}`:                                  "email_invalid",
-		`{"to":"a@b.de","subject":"x\r\nBcc: c@d.de","text":"x"}`:                           "validation_error",
-		`{"to":"a@b.de","from":"x","subject":"x","text":"x"}`:                               "email_invalid",
-		`{"to":["a@b.de",1],"subject":"x","text":"x"}`:                                      "validation_error",
-		mail(`"Subject":"x"`):                                                               "validation_error",
-		mail(`"headers":{"Bcc":"x@y.de"}`):                                                  "validation_error",
-		mail(`"headers":{"X-A":"x\r\nBcc: x@y.de"}`):                                        "validation_error",
-		mail(`"headers":{"X-A":1}`):                                                         "validation_error",
-		mail(`"tags":[{"name":"a b","value":"c"}]`):                                         "validation_error",
-		mail(`"attachments":[{"filename":"x"}]`):                                            "missing_required_field",
-		mail(`"attachments":[{"filename":"x","content":"%%%"}]`):                            "validation_error",
-		mail(`"attachments":[{"filename":"x","content":[256]}]`):                            "validation_error",
-		mail(`"attachments":[{"filename":"x","path":"file:///etc/passwd"}]`):                "validation_error",
-		mail(`"attachments":[{"filename":"x","content":"","content_id":"a>b"}]`):            "validation_error",
+		`{}`:                                                                     "missing_required_field",
+		`{"to":"a@example.com","subject":"x"}`:                                   "missing_required_field",
+		`{"to":"a@example.com","text":"x"}`:                                      "missing_required_field",
+		`{"to":[],"subject":"x","text":"x"}`:                                     "missing_required_field",
+		`{"to":"a@b","subject":"x","text":"x"}`:                                  "email_invalid",
+		`{"to":"a@b.de, c@d.de","subject":"x","text":"x"}`:                       "email_invalid",
+		`{"to":"a@b.de","subject":"x\r\nBcc: c@d.de","text":"x"}`:                "validation_error",
+		`{"to":"a@b.de","from":"x","subject":"x","text":"x"}`:                    "email_invalid",
+		`{"to":["a@b.de",1],"subject":"x","text":"x"}`:                           "validation_error",
+		mail(`"Subject":"x"`):                                                    "validation_error",
+		mail(`"headers":{"Bcc":"x@y.de"}`):                                       "validation_error",
+		mail(`"headers":{"X-A":"x\r\nBcc: x@y.de"}`):                             "validation_error",
+		mail(`"headers":{"X-A":1}`):                                              "validation_error",
+		mail(`"tags":[{"name":"a b","value":"c"}]`):                              "validation_error",
+		mail(`"attachments":[{"filename":"x"}]`):                                 "missing_required_field",
+		mail(`"attachments":[{"filename":"x","content":"%%%"}]`):                 "validation_error",
+		mail(`"attachments":[{"filename":"x","content":[256]}]`):                 "validation_error",
+		mail(`"attachments":[{"filename":"x","path":"file:///etc/passwd"}]`):     "validation_error",
+		mail(`"attachments":[{"filename":"x","content":"","content_id":"a>b"}]`): "validation_error",
+		mail(`"attachments":[{"filename":"x","content":"","content_type":"` + strings.Repeat("a", 256) + `/b"}]`): "validation_error",
 		mail(`"scheduled_at":"tomorrow"`):                                                   "validation_error",
 		mail(`"scheduled_at":"in 31 days"`):                                                 "validation_error",
 		mail(`"topic_id":"nonsense"`):                                                       "validation_error",
@@ -106,6 +107,9 @@ func TestScheduledEmail(t *testing.T) {
 			return r.do(http.MethodPost, "/emails", strings.TrimSuffix(plainMail, "}")+`,"scheduled_at":"`+at+`"}`).want(200).text("id")
 		}
 		kept, moved, dropped, past := mail("in 2 hours"), mail(time.Now().Add(time.Hour).Format(time.RFC3339)), mail("in 1 day"), mail("1999-01-01T00:00:00Z")
+		for _, none := range []string{`{}`, `{"scheduled_at":null}`, `{"scheduled_at":""}`, `{"id":"x","scheduled_at":" "}`} { // it must not leave at once
+			r.do(http.MethodPatch, "/emails/"+moved, none).want(422).has("name", "missing_required_field")
+		}
 		r.do(http.MethodPatch, "/emails/"+moved, `{"scheduled_at":"in 3 hours"}`).want(200).has("id", moved)
 		r.do(http.MethodPost, "/emails/"+dropped+"/cancel", "").want(200).has("object", "email").has("status", "cancelled").has("last_event", "canceled")
 		status := func(id, want string) { t.Helper(); r.do(http.MethodGet, "/emails/"+id, "").has("status", want) }

@@ -63,6 +63,9 @@ func readEventType(f automations.Fields, p *automations.Problems, t *automations
 	if raw := f.Raw("schema"); raw != nil {
 		t.Schema = automations.CompactJSON(raw)
 		_, err := schema.Compile(t.Schema)
+		if err == nil {
+			err = schema.CheckFlat(t.Schema)
+		}
 		p.Include("", err)
 	}
 }

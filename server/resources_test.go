@@ -32,7 +32,7 @@ func TestEventTypes(t *testing.T) {
 		r.do(http.MethodPatch, "/events/"+id, `{}`).want(422)
 		r.do(http.MethodPost, "/events", `{"name":"send"}`).want(422)
 		r.do(http.MethodPost, "/events", `{"schema":{}}`).want(422).has("name", "missing_required_field")
-		for _, bad := range []string{`{"type":"sting"}`, `{"$ref":"http://example.com/x"}`, `{"$ref":"file:///etc/passwd"}`, `{"pattern":"("}`, `7`, `{"allOf":[{"$ref":"#"},{"$ref":"#"}]}`} {
+		for _, bad := range []string{`{"type":"sting"}`, `{"plan":"string","seats":"integer"}`, `{"$ref":"http://example.com/x"}`, `{"$ref":"file:///etc/passwd"}`, `{"pattern":"("}`, `7`, `{"allOf":[{"$ref":"#"},{"$ref":"#"}]}`} {
 			r.do(http.MethodPost, "/events", `{"name":"bad","schema":`+bad+`}`).want(422).has("code", "event_schema_invalid")
 		}
 		if a := r.do(http.MethodPost, "/events", `{"name":"bad","schema":{"type":"sting"}}`).want(422); !strings.HasPrefix(a.text("message"), "schema.type: ") {
@@ -420,6 +420,8 @@ func TestAudiencesAreSegments(t *testing.T) {
 			r.do(method, "/audiences/"+audience+"/contacts/a@example.com", `{"first_name":"No"}`).want(404).has("code", code)
 		}
 	}
+	r.do(http.MethodPost, "/audiences/"+id+"/contacts", `{"email":"b@example.com","segments":["`+other+`","`+id+`",{"id":"`+other+`"}]}`).want(201).
+		has("segments.0", id).has("segments.1", other).has("segments.2", nil)
 	third := r.do(http.MethodPost, "/segments", `{"name":"Third"}`).want(201).text("id")
 	for _, segment := range []string{third, other} { // the order in which they are joined does not matter
 		r.do(http.MethodPost, "/contacts/"+contact+"/segments/"+segment, "").want(200)

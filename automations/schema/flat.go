@@ -30,6 +30,32 @@ func flatMap(raw json.RawMessage) map[string]string {
 	return words
 }
 
+// textKeywords are the keywords of JSON Schema whose value may be a text.
+var textKeywords = []string{
+	"$schema", "$id", "$ref", "$anchor", "$dynamicRef", "$dynamicAnchor", "$comment", "type", "format", "pattern", "title", "description",
+	"contentEncoding", "contentMediaType", "const", "default",
+}
+
+// CheckFlat refuses what can only be meant as a flat map and is none, such as
+// {"seats": "integer"}. As the JSON Schema that it is by the letter it would allow
+// everything. The error is as those of Compile.
+func CheckFlat(raw json.RawMessage) error {
+	var words map[string]string
+	if IsFlat(raw) || json.Unmarshal(raw, &words) != nil {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(words))
+	if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(textKeywords, name) }) {
+		return nil
+	}
+	for _, name := range names {
+		if !slices.Contains(flatTypes, words[name]) {
+			return invalid("schema."+clip(name), "%q is no type of a flat map; use string, number, boolean or date, or write a JSON Schema", clip(words[name]))
+		}
+	}
+	return nil
+}
+
 // checkFlat checks the fields that are there against their types. A flat map
 // requires nothing and forbids nothing else.
 func (s *Schema) checkFlat(doc any) (details []automations.Detail) {

@@ -65,6 +65,17 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestMisspeltFlatMaps(t *testing.T) {
+	for schema, want := range map[string]string{
+		`{"plan":"string","seats":"integer"}`: "schema.seats", `{"plan":"String"}`: "schema.plan", `{"a":""}`: "schema.a", `{"a":null}`: "schema.a",
+		`{}`: "", `{"plan":"string"}`: "", `{"plan":{}}`: "", `{"type":"object","plan":"x"}`: "", `{"title":"Order"}`: "", `{"$ref":"#"}`: "",
+	} {
+		if got := paths(CheckFlat(json.RawMessage(schema))); got != want {
+			t.Errorf("%s: %q, want %q", schema, got, want)
+		}
+	}
+}
+
 func TestDetailsAreInOrderAndBounded(t *testing.T) {
 	var properties, payload []string
 	for i := range 200 {
