@@ -153,7 +153,7 @@ func TestLogOfAFlow(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if line := log.find(t, "run failed", "run", failed); line["level"] != "WARN" || line["event"] != event || !strings.Contains(line["reason"].(string), "550 <[address]>: no such user, says [address]") {
+	if line := log.find(t, "run failed", "run", failed); line["level"] != "WARN" || line["event"] != event || !strings.Contains(line["reason"].(string), "550 5.1.1 <[address]>: no such user, says [address]") {
 		t.Errorf("%v", line)
 	}
 	if line := log.find(t, "mail moved", "run", sent); line["status"] != "sent" {
