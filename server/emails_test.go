@@ -217,6 +217,25 @@ func TestQuotas(t *testing.T) {
 	})
 }
 
+// A mail that is moved or taken back leaves the quota of its day to others.
+func TestQuotasOfChangedMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigWith(t, Config{}, func(c *engine.Config) { c.EmailsPerDay = 1 })
+		tomorrow := strings.TrimSuffix(plainMail, "}") + `,"scheduled_at":"in 24 hours"}`
+		id := r.do(http.MethodPost, "/emails", tomorrow).want(200).text("id")
+		r.do(http.MethodPost, "/emails", tomorrow).want(429)
+		r.do(http.MethodPatch, "/emails/"+id, `{"scheduled_at":"in 25 hours"}`).want(200) // the same day
+		r.do(http.MethodPatch, "/emails/"+id, `{"scheduled_at":"in 49 hours"}`).want(200)
+		next := r.do(http.MethodPost, "/emails", tomorrow).want(200).text("id")
+		r.do(http.MethodPatch, "/emails/"+id, `{"scheduled_at":"in 24 hours"}`).want(429) // and nothing of it stays
+		r.do(http.MethodPost, "/emails/"+next+"/cancel", "").want(200)
+		r.do(http.MethodPatch, "/emails/"+id, `{"scheduled_at":"in 24 hours"}`).want(200)
+		r.do(http.MethodPost, "/emails", tomorrow).want(429)
+		r.do(http.MethodPatch, "/emails/"+id, `{"scheduled_at":"1999-01-01T00:00:00Z"}`).want(200) // it leaves at once, today
+		r.do(http.MethodPost, "/emails", plainMail).want(429)
+	})
+}
+
 // Addresses of mail may be in any letters; those of contacts may not, except
 // for their domain.
 func TestAddressesInAnyLetters(t *testing.T) {

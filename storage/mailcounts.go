@@ -9,13 +9,18 @@ import (
 const day = 24 * time.Hour
 
 // CountMail counts a mail that is to leave on the day of the time, in UTC.
-func (tx *Tx) CountMail(at time.Time) error {
+func (tx *Tx) CountMail(at time.Time) error { return tx.addMail(at, 1) }
+
+// UncountMail takes back that a mail was to leave on the day of the time.
+func (tx *Tx) UncountMail(at time.Time) error { return tx.addMail(at, -1) }
+
+func (tx *Tx) addMail(at time.Time, more int64) error {
 	key := tuple(at.Truncate(day))
 	n, err := tx.number(mailCountsBucket, key)
 	if err != nil {
 		return err
 	}
-	return tx.put(mailCountsBucket, key, binary.BigEndian.AppendUint64(nil, uint64(n+1)))
+	return tx.put(mailCountsBucket, key, binary.BigEndian.AppendUint64(nil, uint64(max(0, n+more))))
 }
 
 // MailCount is how many mails were counted on the days from one time up to,

@@ -23,6 +23,14 @@ func (e *Engine) quotaFor(tx *storage.Tx, email *automations.Email, at time.Time
 	return &automations.Error{Kind: automations.KindRateLimited, Code: full.code, Msg: full.msg, Wait: full.until.Sub(now())}
 }
 
+// giveQuotaBack undoes quotaFor of a mail that is not to leave when it was.
+func giveQuotaBack(tx *storage.Tx, email *automations.Email) error {
+	if email.Captures() {
+		return nil
+	}
+	return tx.UncountMail(email.NextAttemptAt)
+}
+
 // nextFree counts a mail at the first time from at on that its quotas leave
 // room for, and returns that time.
 func (e *Engine) nextFree(tx *storage.Tx, at time.Time) (time.Time, error) {

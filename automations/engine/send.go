@@ -204,9 +204,9 @@ func hasHeader(headers []mail.Header, name string) bool {
 // CancelEmail takes back a mail that has not begun to leave. An
 // *automations.Error of KindConflict says that it is too late.
 func (e *Engine) CancelEmail(id automations.ID, notes ...Note) (*automations.Email, error) {
-	return e.changeQueued(id, notes, func(_ *storage.Tx, email *automations.Email) error {
+	return e.changeQueued(id, notes, func(tx *storage.Tx, email *automations.Email) error {
 		email.Status = automations.EmailCancelled
-		return nil
+		return giveQuotaBack(tx, email)
 	})
 }
 
@@ -214,8 +214,11 @@ func (e *Engine) CancelEmail(id automations.ID, notes ...Note) (*automations.Ema
 // *automations.Error of KindConflict says that it is too late.
 func (e *Engine) RescheduleEmail(id automations.ID, at time.Time, notes ...Note) (*automations.Email, error) {
 	return e.changeQueued(id, notes, func(tx *storage.Tx, email *automations.Email) error {
-		email.ScheduledAt, email.NextAttemptAt = at, at
-		return e.quotaFor(tx, email, at)
+		if err := giveQuotaBack(tx, email); err != nil {
+			return err
+		}
+		email.ScheduledAt, email.NextAttemptAt = at, later(now(), at)
+		return e.quotaFor(tx, email, email.NextAttemptAt)
 	})
 }
 
