@@ -329,7 +329,7 @@ func NoSuchAddress(code int, enhanced [3]int, words string) bool {
 
 var (
 	unknownUser = regexp.MustCompile(`(?i)no such|unknown|not exist|invalid|not found|unavailable`)
-	disliked    = regexp.MustCompile(`(?i)relay|spam|block|policy|denied|reject|reput|auth`)
+	disliked    = regexp.MustCompile(`(?i)relay|spam|block|policy|denied|reject|reput|auth|sender|[he][eh]lo|client|service|spf|dkim|dmarc`)
 )
 
 // failure classes an error by the server's reply; without one it may pass.

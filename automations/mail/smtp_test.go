@@ -478,6 +478,7 @@ func TestNoSuchAddress(t *testing.T) {
 		{550, smtp.EnhancedCode{}, "No such user here", true}, {550, smtp.EnhancedCodeNotSet, "Mailbox unavailable", true}, {550, smtp.EnhancedCode{}, "relay not permitted, unknown host", false},
 		{550, smtp.EnhancedCode{5, 0, 0}, "No such user", true}, {550, smtp.EnhancedCode{5, 0, 0}, "no", false},
 		{550, smtp.EnhancedCode{}, "rejected for policy reasons", false}, {552, smtp.EnhancedCode{5, 2, 2}, "mailbox full", false}, {553, smtp.EnhancedCode{}, "sender not allowed", false},
+		{550, smtp.EnhancedCode{}, "unknown sender domain", false}, {550, smtp.EnhancedCode{}, "Invalid HELO name", false}, {550, smtp.EnhancedCode{}, "Service unavailable", false},
 	} {
 		if got := NoSuchAddress(c.code, c.enhanced, c.text); got != c.want {
 			t.Errorf("%d %v %s: %v", c.code, c.enhanced, c.text, got)
