@@ -561,6 +561,9 @@ func (c *Config) dkimKeys() (keys []mail.DKIMKey, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: domain %w", at, err)
 		}
+		if err := checkSelector(k.Selector); err != nil {
+			return nil, fmt.Errorf("%s: selector %w", at, err)
+		}
 		keys = append(keys, mail.DKIMKey{Domain: domain, Selector: k.Selector, Key: key})
 	}
 	return keys, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,16 @@ func dkimDomain(text string) (string, error) {
 	return address.Domain(), nil
 }
 
+var dkimSelector = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$`)
+
+// checkSelector says what is wrong with the name of a key within its domain.
+func checkSelector(text string) error {
+	if !dkimSelector.MatchString(text) {
+		return fmt.Errorf("must have letters, digits and hyphens, such as s1; it is %.80q", text)
+	}
+	return nil
+}
+
 func newDKIMGenerate(a *app) *cobra.Command {
 	var domain, selector, kind, out string
 	cmd := &cobra.Command{
@@ -61,6 +72,9 @@ everywhere yet: use it beside an rsa key, not instead of it.`,
 			domain, err := dkimDomain(domain)
 			if err != nil {
 				return usage(cmd, "--domain %w", err)
+			}
+			if err := checkSelector(selector); err != nil {
+				return usage(cmd, "--selector %w", err)
 			}
 			out, err := filepath.Abs(out) // the server may run elsewhere
 			if err != nil {
