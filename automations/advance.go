@@ -53,8 +53,11 @@ func Advance(f *Flow, r *Run, w *World) Effects {
 	return a.effects
 }
 
-// RunScope is the scope of a run's steps.
+// RunScope is the scope of a run's steps, those that it reaches later too.
 func RunScope(r *Run, trigger *Delivery, contact *Contact) *Scope {
+	if r.Steps == nil {
+		r.Steps = map[string]*StepState{}
+	}
 	return &Scope{Event: trigger.Payload, Trigger: trigger.Payload, Contact: contact, Steps: r.Steps}
 }
 
