@@ -81,7 +81,7 @@ func (a *app) backupToStdout(cmd *cobra.Command) error {
 		return err
 	}
 	made, err := a.copyFile(cfg, filepath.Dir(cfg.Data), func(tmp string, tell storage.Progress) (*storage.Report, error) {
-		report, err := storage.Verify(tmp, tell)
+		report, err := storage.VerifyCopy(tmp, tell)
 		if err != nil {
 			return nil, err
 		}

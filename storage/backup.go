@@ -191,7 +191,7 @@ func (w *steadyWriter) ReadFrom(r io.Reader) (int64, error) {
 // Publish verifies the file at tmp, makes it durable and readable by its owner
 // alone, and gives it the name path, in the same folder.
 func Publish(tmp, path string, replace bool, progress Progress) (*Report, error) {
-	report, err := Verify(tmp, progress)
+	report, err := VerifyCopy(tmp, progress)
 	if err != nil {
 		return nil, err
 	}

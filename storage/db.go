@@ -97,7 +97,7 @@ func openKnowing(l layouts, path string, options Options) (*DB, error) {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, &InUseError{Path: path, PID: lockHolder(path)}
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s cannot be written: give this user read and write permission", path)
+		return nil, &UnfitError{path, "cannot be written", "give this user read and write permission", ""}
 	case err != nil:
 		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
 	}
@@ -111,7 +111,7 @@ func openKnowing(l layouts, path string, options Options) (*DB, error) {
 	}
 	if err != nil {
 		b.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, inFile(path, err)
 	}
 	options.apply(db)
 	go db.commitLoop()
@@ -163,12 +163,23 @@ func (db *DB) fail(err error) {
 func (db *DB) begin(tx *Tx) error {
 	for _, name := range bucketNames {
 		if tx.bolt.Bucket([]byte(name)) == nil {
-			return fmt.Errorf("this is not an opensend data file: it has no %q", name)
+			return &UnfitError{db.path, fmt.Sprintf("is damaged: it has no %q", name), restoreOver, ""}
 		}
 	}
 	secret, err := tx.get(metaBucket, []byte("secret"))
+	if errors.Is(err, ErrNotFound) {
+		return &UnfitError{db.path, "is damaged: it has no secret", restoreOver, ""}
+	}
 	db.secret = append([]byte(nil), secret...)
 	return err
+}
+
+// inFile says which file an error is about that does not say so itself.
+func inFile(path string, err error) error {
+	if _, ok := errors.AsType[*UnfitError](err); ok {
+		return err
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 func openBolt(path string) (*bolt.DB, error) {

@@ -21,7 +21,11 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("the data file is damaged: a record in %s (key %x) fails its checksum; restore a backup", e.Bucket, e.Key)
+	return "the data file is damaged: " + e.fault() + "; restore a backup"
+}
+
+func (e *CorruptError) fault() string {
+	return fmt.Sprintf("a record in %s (key %x) fails its checksum", e.Bucket, e.Key)
 }
 
 // isDamage reports whether an error is about one record that cannot be read.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,35 +26,74 @@ const (
 	largestPage  = 64 << 10
 )
 
+// UnfitError says why a file cannot be a data file.
+type UnfitError struct {
+	Path string
+	Why  string // such as "is empty"
+	Mend string // what to do when it is the data file
+	Pick string // what to do when it is a backup; empty for using another
+}
+
+func (e *UnfitError) Error() string { return e.Path + " " + e.Why + "; " + e.Mend }
+
+const (
+	nameAnother = "name another file as data, or restore a backup over it"
+	restoreOver = "restore a backup over it"
+)
+
+// asBackup words an error about a backup at a path, which may have been looked
+// at under another name.
+func asBackup(err error, path string) error {
+	if damage, ok := errors.AsType[*DamageError](err); ok {
+		damage.Path = path
+	}
+	if unfit, ok := errors.AsType[*UnfitError](err); ok {
+		unfit.Path, unfit.Mend = path, cmp.Or(unfit.Pick, "use another backup")
+	}
+	return err
+}
+
 // inspect looks at the file before it is mapped into memory, where reading
 // past its end would kill the process: a file that is empty, something else,
 // or shorter than its own page count is refused with words instead.
 func inspect(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return &UnfitError{path, "is a folder", "data must name a file", "name a backup in it"}
+	case !info.Mode().IsRegular():
+		return &UnfitError{path, "is not an ordinary file", "name another file as data", ""}
+	case info.Size() == 0:
+		return &UnfitError{path, "is empty", "restore a backup over it, or delete it to start anew", ""}
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%s cannot be read: give this user read and write permission", path)
+		return &UnfitError{path, "cannot be read", "give this user read and write permission", "give this user read permission"}
 	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return err
-	case info.IsDir():
-		return fmt.Errorf("%s is a folder; data must name a file", path)
-	case info.Size() == 0:
-		return fmt.Errorf("%s is empty: restore a backup over it, or delete it to start anew", path)
-	}
 	head, ok := newestMeta(f)
+	if !ok && isGzip(f) {
+		return &UnfitError{path, "is compressed", nameAnother, "unpack it with gunzip, and restore what that makes"}
+	}
 	if !ok {
-		return fmt.Errorf("%s is not an opensend data file, or its head is damaged: restore a backup over it", path)
+		return &UnfitError{path, "is not an opensend data file, or its head is damaged", nameAnother, ""}
 	}
 	if want := head.pages * head.pageSize; info.Size() < want {
-		return fmt.Errorf("%s is cut short: it has %d of at least %d bytes; restore a backup over it", path, info.Size(), want)
+		return &UnfitError{path, fmt.Sprintf("is cut short: it has %d of at least %d bytes", info.Size(), want), restoreOver, ""}
 	}
 	return nil
+}
+
+// isGzip tells a backup that was compressed, as the help of backup shows it.
+func isGzip(f io.ReaderAt) bool {
+	magic := make([]byte, 2)
+	_, err := f.ReadAt(magic, 0)
+	return err == nil && string(magic) == "\x1f\x8b"
 }
 
 // boltMeta is what a meta page tells.

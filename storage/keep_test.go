@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/opensend/opensend/automations"
 )
@@ -519,11 +520,37 @@ func TestRestore(t *testing.T) {
 	newer := openAt(t, filepath.Join(dir, "newer.db"))
 	newer.must(t, func(tx *Tx) error { return tx.putLayout(SchemaVersion+1, "9.9.9") })
 	newer.Close()
+	write := func(name string, content []byte) string {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, name)
+	}
+	foreign := func(bucket string) string {
+		path := filepath.Join(dir, bucket+".db")
+		b, err := openBolt(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.Update(func(btx *bolt.Tx) error {
+			_, err := btx.CreateBucket([]byte(bucket))
+			return err
+		})
+		if err := errors.Join(err, b.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	for from, words := range map[string]string{
-		damaged: "damaged.db is damaged", newer.path: "use opensend 9.9.9 or newer", path: "is the data file itself",
-		filepath.Join(dir, "none.db"): "does not exist", dir: "is a folder",
+		damaged: "damaged.db is damaged: a record in contacts", newer.path: "newer.db has layout 2 and this program knows 1; use opensend 9.9.9 or newer", path: "is the data file itself",
+		filepath.Join(dir, "none.db"): "does not exist", dir: "is a folder; name a backup in it",
+		write("empty.db", nil): "is empty; use another backup", write("text.db", []byte("hello")): "or its head is damaged; use another backup",
+		write("x.gz", []byte("\x1f\x8b\x08")): "is compressed; unpack it", write("short.db", spoilt[:20000]): "bytes; use another backup",
+		foreign("a"): "a.db is not an opensend data file; use another backup", foreign("meta"): "meta.db is not an opensend data file; use another backup",
+		os.DevNull: "is not an ordinary file; use another backup",
 	} {
-		if _, err := Restore(from, path, time.Now(), nil); err == nil || !strings.Contains(err.Error(), words) {
+		_, err := Restore(from, path, time.Now(), nil)
+		if err == nil || !strings.Contains(err.Error(), words) || !strings.HasPrefix(err.Error(), from) {
 			t.Errorf("restoring %s: %v", from, err)
 		}
 	}

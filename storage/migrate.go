@@ -71,10 +71,14 @@ func (tx *Tx) putLayout(layout uint32, program string) error {
 // layout is the file's layout, if a program that knows layouts up to newest can
 // read it.
 func (tx *Tx) layout(newest uint32) (uint32, error) {
+	foreign := &UnfitError{tx.bolt.DB().Path(), "is not an opensend data file", nameAnother, ""}
 	if tx.bolt.Bucket([]byte(metaBucket.String())) == nil {
-		return 0, fmt.Errorf("this is not an opensend data file: it has no %q", metaBucket)
+		return 0, foreign
 	}
 	body, err := tx.get(metaBucket, []byte(schemaKey))
+	if errors.Is(err, ErrNotFound) {
+		return 0, foreign
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -89,7 +93,8 @@ func (tx *Tx) layout(newest uint32) (uint32, error) {
 	if program, err := tx.get(metaBucket, []byte(programKey)); err == nil && len(program) > 0 {
 		needs = "opensend " + string(program) + " or newer"
 	}
-	return layout, fmt.Errorf("the data file has layout %d and this program knows %d: use %s, or restore a backup from before the upgrade", layout, newest, needs)
+	use := "use " + needs
+	return layout, &UnfitError{tx.bolt.DB().Path(), fmt.Sprintf("has layout %d and this program knows %d", layout, newest), use + ", or restore a backup from before the upgrade", use}
 }
 
 // migrate brings the file to the newest layout, once a verified copy of it lies

@@ -198,7 +198,7 @@ func TestMigrationFails(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	db.Close()
-	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "layout 2 and this program knows 1: use opensend 2.0.0 or newer") {
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "layout 2 and this program knows 1; use opensend 2.0.0 or newer") {
 		t.Errorf("%v", err)
 	}
 }

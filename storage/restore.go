@@ -45,10 +45,7 @@ func Restore(from, path string, now time.Time, progress Progress) (*Restored, er
 	restored := &Restored{}
 	report, err := Verify(tmp, progress)
 	if err != nil {
-		if damage, ok := errors.AsType[*DamageError](err); ok {
-			damage.Path = from
-		}
-		return nil, err
+		return nil, asBackup(err, from)
 	}
 	restored.Report = *report
 	err = changeFile(tmp, func(tx *Tx) error {
@@ -81,7 +78,7 @@ func copyFile(from, dir string, progress Progress) (tmp string, err error) {
 	if err := inspect(from); errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%s does not exist; name the backup to restore", from)
 	} else if err != nil {
-		return "", err
+		return "", asBackup(err, from)
 	}
 	release, err := lock(from)
 	if err != nil {

@@ -36,7 +36,7 @@ type DamageError struct {
 func (e *DamageError) Error() string {
 	text := fmt.Sprintf("%s is damaged: %s", e.Path, e.Faults[0].Text)
 	if more := len(e.Faults) - 1; more > 0 {
-		text += fmt.Sprintf(", and %d more faults", more)
+		text += fmt.Sprintf(", and %d more", more)
 	}
 	return text
 }
@@ -74,6 +74,22 @@ func Verify(path string, progress Progress) (*Report, error) {
 	return report, err
 }
 
+// VerifyBackup is Verify for a file that is not the data file.
+func VerifyBackup(path string, progress Progress) (*Report, error) {
+	report, err := Verify(path, progress)
+	return report, asBackup(err, path)
+}
+
+// VerifyCopy is Verify for a copy that was just made of the data file: what is
+// damaged is that.
+func VerifyCopy(tmp string, progress Progress) (*Report, error) {
+	report, err := Verify(tmp, progress)
+	if damage, ok := errors.AsType[*DamageError](err); ok {
+		damage.Path = "the data file"
+	}
+	return report, err
+}
+
 // viewFile runs fn on a file that is not written to meanwhile. Pages are looked
 // at first, so that a damaged one is an error and not the end of the process.
 func viewFile(path string, fn func(*Tx) error) error {
@@ -85,7 +101,7 @@ func viewFile(path string, fn func(*Tx) error) error {
 	case errors.Is(err, berrors.ErrTimeout):
 		return &InUseError{Path: path, PID: lockHolder(path)}
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s cannot be read: give this user read permission", path)
+		return &UnfitError{path, "cannot be read", "give this user read permission", ""}
 	case err != nil:
 		return fmt.Errorf("%s cannot be opened: %w", path, err)
 	}
@@ -101,9 +117,9 @@ func viewFile(path string, fn func(*Tx) error) error {
 		}
 		if err != nil {
 			if corrupt, ok := errors.AsType[*CorruptError](err); ok {
-				return &DamageError{path, []Fault{{Text: corrupt.Error()}}}
+				return &DamageError{path, []Fault{{Text: corrupt.fault()}}}
 			}
-			return fmt.Errorf("%s: %w", path, err)
+			return inFile(path, err)
 		}
 		return fn(tx)
 	})

@@ -76,7 +76,7 @@ func (v *visit) verifyBackup() (any, error) {
 		return nil, storage.ErrNotFound
 	}
 	v.takeTime()
-	report, err := storage.Verify(path, nil)
+	report, err := storage.VerifyBackup(path, nil)
 	if err != nil {
 		return v.backupRefused(err)
 	}
@@ -99,7 +99,7 @@ func (v *visit) downloadCopy() (any, error) {
 		return v.backupRefused(err)
 	}
 	defer os.Remove(tmp)
-	if _, err := storage.Verify(tmp, nil); err != nil {
+	if _, err := storage.VerifyCopy(tmp, nil); err != nil {
 		return v.backupRefused(err)
 	}
 	if err := v.d.cfg.DB.Update(func(tx *storage.Tx) error { return tx.AddChange(v.change()) }); err != nil {
