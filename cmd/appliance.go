@@ -101,7 +101,6 @@ func (ap *appliance) run(ctx context.Context, at doors) error {
 	servers, parts := ap.serve(at)
 	parts = append(parts,
 		func() error { return ap.engine.Run(working) },
-		func() error { return ap.api.Run(working) },
 		func() error { return ap.encryption.obtain(working) },
 		func() error { return ap.supervisor.watch(working, ap.engine.Alive) })
 	done := make(chan error, len(parts))

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -57,7 +56,7 @@ type Server struct {
 	inFlight  sync.Map                     // Idempotency-Keys of requests under way, by door
 	keys      sync.Map                     // API keys met before, by hash: knownKey
 	lastUsed  sync.Map                     // when each API key's use was last written, by id
-	described func() (*description, error) // of the API; made by Run, or when it is first asked for
+	described func() (*description, error) // of the API; made when it is first asked for
 }
 
 // New makes a Server.
@@ -85,18 +84,6 @@ func (s *Server) Handler() http.Handler { return s.handler(false) }
 // commands need besides. It is for the control socket and for commands that open
 // the file themselves.
 func (s *Server) Control() http.Handler { return s.handler(true) }
-
-// Run makes what takes a moment and is the same for everybody, so that the first
-// who asks for the description of the API need not wait for it, and returns when
-// ctx ends.
-func (s *Server) Run(ctx context.Context) error {
-	_, err := s.described()
-	debug.FreeOSMemory() // reading it took more than all else that an idle server holds
-	if err == nil {
-		<-ctx.Done()
-	}
-	return err
-}
 
 // Drain makes /readyz say no, so that a balancer sends no more requests.
 func (s *Server) Drain() { s.stopping.Store(true) }
