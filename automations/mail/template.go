@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -156,8 +157,10 @@ func placeholder(s string) (p Placeholder, n int, msg string) {
 		msg = "a placeholder has no name"
 	case len(p.Name) > maxName:
 		msg = fmt.Sprintf("the name of a placeholder is longer than %d bytes", maxName)
-	case strings.ContainsFunc(p.Name, unusualInName):
+	case strings.ContainsFunc(p.Name, unusualInName), slices.Contains(strings.Split(p.Name, "."), ""):
 		msg = fmt.Sprintf("%q is not the name of a variable; use a name or a path such as event.plan", p.Name)
+	case strings.Contains(p.Fallback, "{{"):
+		msg = "a fallback is text as it stands; it cannot hold another placeholder"
 	}
 	return p, len(opening) + len(inner) + len(closing), msg
 }
