@@ -2,8 +2,11 @@ package engine
 
 import (
 	"context"
+	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -311,6 +314,54 @@ func TestMailIsCheckedAgainBeforeItLeaves(t *testing.T) {
 		synctest.Wait()
 		run := runOf(t, e.db, r.Started[0])
 		if sends != 1 || run.Status != automations.RunCompleted || run.Steps["m"].Status != automations.StepSkipped || run.Steps["m"].Error != automations.SkippedUnsubscribed {
+			t.Errorf("%d sends, run %s, step %+v", sends, run.Status, run.Steps["m"])
+		}
+	})
+}
+
+// signing is a key that does something else first.
+type signing struct {
+	crypto.Signer
+	first func()
+}
+
+func (s signing) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	s.first()
+	return s.Signer.Sign(random, digest, opts)
+}
+
+// Who unsubscribes while his mail is being composed does not get it.
+func TestUnsubscribedWhileComposing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sends := 0
+		var e *Engine
+		unsubscribe := func() {
+			err := e.db.Update(func(tx *storage.Tx) error {
+				c, err := tx.ContactByEmail("a@example.com")
+				if err != nil {
+					return err
+				}
+				c.Unsubscribed = true
+				return tx.UpdateContact(c)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		e = newEngine(t, Config{DKIM: []mail.DKIMKey{{Domain: "example.com", Selector: "s", Key: signing{key, unsubscribe}}}, Sender: sendFunc(func(string, []string, []byte) (mail.Reply, error) {
+			sends++
+			return mail.Reply{Code: 250}, nil
+		})})
+		workflow(t, e.db, sendNow, "", nil)
+		e.start(t)
+		r := e.mustAccept(t, event("start", "a@example.com"))
+		time.Sleep(idle)
+		synctest.Wait()
+		if run := runOf(t, e.db, r.Started[0]); sends != 0 || run.Status != automations.RunCompleted || run.Steps["m"].Error != automations.SkippedUnsubscribed {
 			t.Errorf("%d sends, run %s, step %+v", sends, run.Status, run.Steps["m"])
 		}
 	})

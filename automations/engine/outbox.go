@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -133,7 +134,12 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 	claimed := false
 	err = e.db.Update(func(tx *storage.Tx) error {
 		row, err := tx.Email(id)
-		if claimed = err == nil && isDue(row); !claimed {
+		if err != nil {
+			return err
+		}
+		barred, err := refusals(tx, row.Email)
+		claimed = err == nil && isDue(row) && slices.Equal(barred, m.barred) // else it comes round again
+		if !claimed {
 			return err
 		}
 		row.Status, row.UpdatedAt = automations.EmailSending, now()
