@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 	"time"
 
@@ -123,7 +124,7 @@ func (c *client) get(path string) (*http.Response, error) {
 	patient.Timeout = 0
 	resp, err := patient.Get("http://opensend" + path)
 	if err != nil {
-		return nil, err
+		return nil, unanswered(err)
 	}
 	if resp.StatusCode >= 400 {
 		defer resp.Body.Close()
@@ -142,6 +143,15 @@ func (c *client) stream(path string, w io.Writer) error {
 	defer resp.Body.Close()
 	_, err = io.Copy(w, resp.Body)
 	return err
+}
+
+// unanswered is why a request was not answered, without its address, which is
+// nothing that people know.
+func unanswered(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("the server does not answer: %w", err)
 }
 
 // refusal is what the API says that is wrong, in its words.
@@ -188,7 +198,7 @@ func (c *client) send(method, path, media string, body []byte, out any) error {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return unanswered(err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)

@@ -143,7 +143,7 @@ func (a *app) tail(ctx context.Context, query url.Values) error {
 	for {
 		more, err := a.printNewer(c, query)
 		if err != nil {
-			return fmt.Errorf("the server does not answer any more: %w", err)
+			return err
 		}
 		if more && ctx.Err() == nil {
 			continue

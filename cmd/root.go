@@ -84,6 +84,7 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Event-driven e-mail automation: one program, one data file",
 		Long: `opensend receives events from your application, runs automations on them and
 sends the mail. It needs nothing beside itself and one data file.`,
+		Version:       version,
 		Example:       "  opensend demo\n  opensend serve\n  opensend apikeys create --name app --permission events_access",
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -96,9 +97,12 @@ sends the mail. It needs nothing beside itself and one data file.`,
 		newServe(a), newDemo(a), newInit(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newMail(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
 		newExport(a), newImport(a), newBackup(a), newRestore(a), newResume(a), newCheck(a), newCompact(a), newStorage(a), newDoctor(a), newConfig(a), newVersion(a), newMan(a),
 	)
+	root.SetVersionTemplate(currentVersion().line())
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	completionExamples(root)
 	strict(root)
+	strictHelp(root)
 	return root
 }
 
@@ -173,6 +177,24 @@ func strict(cmd *cobra.Command) {
 	}
 	for _, sub := range cmd.Commands() {
 		strict(sub)
+	}
+}
+
+// strictHelp makes help refuse the name of no command, too.
+func strictHelp(root *cobra.Command) {
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		return
+	}
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		cmd, rest, err := root.Find(args)
+		if err == nil && len(rest) > 0 {
+			err = noCommand(cmd, rest[0])
+		}
+		if err != nil {
+			return err
+		}
+		return cmd.Help()
 	}
 }
 

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"io"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,23 @@ type versionInfo struct {
 	Schema  int    `json:"schema"` // layout of the data file
 }
 
+func currentVersion() versionInfo {
+	info := versionInfo{Version: version, Schema: storage.SchemaVersion}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		info.Go = build.GoVersion
+		for _, s := range build.Settings {
+			if s.Key == "vcs.revision" {
+				info.Commit = s.Value
+			}
+		}
+	}
+	return info
+}
+
+func (v versionInfo) line() string {
+	return fmt.Sprintf("opensend %s (data file layout %d, %s)\n", v.Version, v.Schema, v.Go)
+}
+
 func newVersion(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
@@ -26,19 +44,10 @@ func newVersion(a *app) *cobra.Command {
 		Example: "  opensend version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			info := versionInfo{Version: version, Schema: storage.SchemaVersion}
-			if build, ok := debug.ReadBuildInfo(); ok {
-				info.Go = build.GoVersion
-				for _, s := range build.Settings {
-					if s.Key == "vcs.revision" {
-						info.Commit = s.Value
-					}
-				}
-			}
 			if a.json {
-				return a.printJSON(info)
+				return a.printJSON(currentVersion())
 			}
-			_, err := fmt.Fprintf(a.stdout, "opensend %s (data file layout %d, %s)\n", info.Version, info.Schema, info.Go)
+			_, err := io.WriteString(a.stdout, currentVersion().line())
 			return err
 		},
 	}
