@@ -122,9 +122,9 @@ are hidden. config.example.yaml explains the keys.`,
 		Example: "  opensend config\n  opensend config --config /etc/opensend/config.yaml --json\n  opensend config check config.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, from, err := loadOrigins(a.configPath, a.getenv)
+			cfg, from, err := a.configFrom()
 			if err != nil {
-				return configError(err)
+				return err
 			}
 			rows := configRows(cfg, from)
 			if a.json {

@@ -31,13 +31,14 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	environ        func() []string // NAME=VALUE each
 	configPath     string
 	json           bool // print data as JSON
 }
 
 // Main runs the command line and returns the exit code.
 func Main() int {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ}
 	return a.run(os.Args[1:])
 }
 
@@ -218,6 +219,12 @@ func (a *app) config() (Config, error) {
 
 // configFrom is config that also tells where the values come from.
 func (a *app) configFrom() (Config, origins, error) {
+	for _, pair := range a.environ() { // whose links would lead to this machine
+		name, value, _ := strings.Cut(pair, "=")
+		if value != "" && name != baseURLVariable && automations.Nearest(name, []string{baseURLVariable}) != "" {
+			return Config{}, nil, configError(fmt.Errorf("the environment variable %s is not looked at; write %s", name, baseURLVariable))
+		}
+	}
 	cfg, from, err := loadOrigins(a.configPath, a.getenv)
 	if err != nil {
 		return cfg, from, configError(err)
