@@ -109,9 +109,12 @@ func parseSendEmail(p *Problems, f Fields) *SendEmailAction {
 	if raw := f.Raw("template"); isKind(raw, '"') {
 		s.Template = f.String(p, "template")
 	} else if raw != nil {
+		var own Problems
 		t, err := ObjectFields(raw)
-		p.Include("template", err)
-		s.Template = t.String(p, "id")
+		own.Include("", err)
+		t.Unknown(&own, "id", "variables")
+		s.Template = t.String(&own, "id")
+		p.Include("template", own.Err())
 		if own := t.Raw("variables"); own != nil {
 			variables = own
 		}
@@ -179,15 +182,17 @@ func parseValues(p *Problems, raw json.RawMessage, path string) map[string]Value
 
 func parseContactUpdate(p *Problems, f Fields) *ContactUpdateAction {
 	const code = "contact_update_invalid"
-	fields := f
+	fields, known := f, []string{"email", "first_name", "firstName", "last_name", "lastName", "unsubscribed"}
 	if f.Has("fields") {
 		f.Unknown(p, "fields", "properties")
 		var err error
 		if fields, err = ObjectFields(f.Raw("fields")); err != nil {
 			p.Add(code, "fields", "fields must be an object")
 		}
+	} else {
+		known = append(known, "properties")
 	}
-	fields.Unknown(p, "email", "first_name", "firstName", "last_name", "lastName", "unsubscribed", "properties")
+	fields.Unknown(p, known...)
 	u := &ContactUpdateAction{Properties: parseValues(p, f.Raw("properties"), "properties")}
 	for _, field := range []struct {
 		into  **Value

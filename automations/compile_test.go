@@ -61,6 +61,8 @@ func TestDefinitionErrors(t *testing.T) {
 		{"send_email_content_invalid", steps(step("m", "send_email", `{"template":"x","html":"y"}`)), ``},
 		{"send_email_content_invalid", steps(step("m", "send_email", `{"html":"y"}`)), ``},
 		{"send_email_content_invalid", steps(step("m", "send_email", `{"subject":"x","html":"{{y"}`)), ``},
+		{"", steps(step("m", "send_email", `{"template":{"id":"x","variabels":{"a":1}}}`)), ``},
+		{"", steps(step("u", "contact_update", `{"fields":{"first_name":"x","properties":{"a":1}}}`)), ``},
 		{"condition_rule_invalid", steps(step("c", "condition", `{}`)), ``},
 		{"condition_operator_invalid", steps(step("c", "condition", `{"field":"a","operator":"is"}`)), ``},
 		{"wait_for_event_timeout_invalid", steps(step("w", "wait_for_event", `{"event_name":"y","timeout":"soon"}`)), ``},
