@@ -35,7 +35,7 @@ const (
 // name on acmeHost, at the ports given.
 func authority(t *testing.T, httpPort, tlsPort int) (directory, trust string, roots *x509.CertPool) {
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "30") // of a hundred, as a busy one does
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "10") // of a hundred, as a busy one does
 	quiet := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
 	issuer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default"}})
@@ -86,7 +86,7 @@ func TestACME(t *testing.T) {
 			stop := serveTLS(t, s, trust)
 			client := acmeClient(roots)
 			resp, err := client.Get(s.base + "/healthz")
-			for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); { // meanwhile it is asking
+			for deadline := time.Now().Add(5 * patience); err != nil && time.Now().Before(deadline); { // meanwhile it is asking, after each refusal of a nonce later
 				time.Sleep(100 * time.Millisecond)
 				resp, err = client.Get(s.base + "/healthz")
 			}

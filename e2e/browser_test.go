@@ -119,7 +119,7 @@ func (b *browser) do(what string, actions ...chromedp.Action[chromedp.Void]) {
 // evaluate runs an action that has a result.
 func evaluate[T any](b *browser, what string, action chromedp.Action[T]) T {
 	b.t.Helper()
-	ctx, stop := context.WithTimeout(b.ctx, 20*time.Second)
+	ctx, stop := context.WithTimeout(b.ctx, patience)
 	defer stop()
 	v, err := chromedp.Run(ctx, action)
 	if err != nil {
@@ -135,7 +135,7 @@ func evaluate[T any](b *browser, what string, action chromedp.Action[T]) T {
 func (b *browser) sees(text string) {
 	b.t.Helper()
 	is := chromedp.Evaluate[bool]("!!document.body && document.body.innerText.includes(" + quoted(text) + ")")
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if there, err := chromedp.Run(b.ctx, is); err == nil && there {
 			return
 		}

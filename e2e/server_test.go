@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "building opensend: %v\n%s", err, out)
 		os.Exit(1)
 	}
+	os.Setenv("TMPDIR", dir) // browsers leave things there
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -43,6 +44,9 @@ type server struct {
 	invitation string // where the first user sets a password
 	key        string
 }
+
+// patience is how long tests wait for what must come, on the slowest machine.
+const patience = time.Minute
 
 // serve starts a server with nothing in its file but a key.
 func serve(t *testing.T) *server {
@@ -81,11 +85,13 @@ func serve(t *testing.T) *server {
 	if s.invitation == "" {
 		t.Fatal("the server printed no link to set a password")
 	}
-	for range 400 {
-		if resp, err := http.Get(s.base + "/readyz"); err == nil && resp.StatusCode == http.StatusOK {
-			return s
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if resp, err := http.Get(s.base + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return s
+			}
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("the server is not ready")
 	return nil
