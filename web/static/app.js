@@ -36,16 +36,17 @@
 
   const addCopyButtons = (root) => {
     for (const text of root.querySelectorAll('pre[data-copy]:not(.has-copy)')) {
+      const content = text.firstChild
       const button = document.createElement('button')
       button.type = 'button'
       button.className = 'copy'
       button.textContent = 'Copy'
       button.addEventListener('click', async () => {
-        button.textContent = await copy(text.firstChild) ? 'Copied' : 'Selected'
+        button.textContent = await copy(content) ? 'Copied' : 'Selected'
         setTimeout(() => { button.textContent = 'Copy' }, 1500)
       })
       text.classList.add('has-copy')
-      text.append(button)
+      text.prepend(button)
     }
   }
 
