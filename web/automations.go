@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/opensend/opensend/automations"
@@ -212,20 +213,26 @@ func (v *visit) automation() (any, error) {
 // settingsPage is what of an automation is not its steps.
 type settingsPage struct {
 	*automationPage
+	Typed string // the name, as the form has it
 	Dedup []field
 }
 
-func (v *visit) automationSettings() (any, error) {
-	page := settingsPage{}
-	err := v.read(func(tx *storage.Tx) (err error) {
+func (v *visit) automationSettings() (any, error) { return v.settingsPage(nil) }
+
+// settingsPage shows the settings as they are stored, or as they are typed.
+func (v *visit) settingsPage(typed url.Values) (page settingsPage, err error) {
+	err = v.read(func(tx *storage.Tx) (err error) {
 		page.automationPage, err = v.automationHead(tx)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return page, err
 	}
 	set := stepSettings{Text: map[string]string{}}
 	set.setDedup(page.Deduplication)
+	if page.Typed = page.Name; typed != nil {
+		page.Typed, set = typed.Get("name"), formSettings(automations.StepTrigger, typed)
+	}
 	page.Dedup = set.dedupFields(true)
 	return page, nil
 }
@@ -236,7 +243,7 @@ func (v *visit) saveAutomationSettings() (any, error) {
 		err = v.call(http.MethodPatch, v.automationPath(), map[string]any{"name": v.PostFormValue("name"), "deduplication": dedup}, nil)
 	}
 	if problemOf(err) != nil {
-		page, failed := v.automationSettings()
+		page, failed := v.settingsPage(v.PostForm)
 		if failed != nil {
 			return nil, failed
 		}

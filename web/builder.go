@@ -345,8 +345,10 @@ func (b *builder) unreadable(text string, err error) (any, error) {
 		return nil, err
 	}
 	b.Open = b.open
-	b.Text, b.Refusal, b.Unsaved = text, "The text is not a draft yet: "+p.Message, true
-	b.Problems = b.draft.problemsOf(err)
+	b.Text, b.Unsaved, b.Refusal = text, true, "The text is not a draft yet: "+p.Message
+	if len(p.Details) > 0 {
+		b.Refusal, b.Problems = "The text is not a draft yet.", b.draft.problemsOf(err)
+	}
 	return &b.builderPage, nil
 }
 

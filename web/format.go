@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/opensend/opensend/automations"
 )
@@ -31,7 +29,6 @@ var functions = template.FuncMap{
 	"join":     func(list []string) string { return strings.Join(list, ", ") },
 	"within":   within,
 	"inside":   func(path string) bool { return strings.HasPrefix(path, home) },
-	"sentence": sentence,
 	"last":     func(all []automations.WebhookAttempt) []automations.WebhookAttempt { return all[max(len(all)-1, 0):] },
 	"plural64": plural[int64],
 	"add":      func(a, b int) int { return a + b },
@@ -93,12 +90,6 @@ func prettyJSON(raw json.RawMessage) string {
 		return string(raw)
 	}
 	return out.String()
-}
-
-// sentence makes one of words that are also said in the middle of others.
-func sentence(words string) string {
-	first, size := utf8.DecodeRuneInString(words)
-	return string(unicode.ToUpper(first)) + strings.TrimSuffix(words[size:], ".") + "."
 }
 
 // number puts commas between thousands.

@@ -140,7 +140,7 @@ func (set stepSettings) dedupFields(all bool) []field {
 		{"", "Nothing said"}, {"on", "Dropped for a while"}, {"off", "Never dropped"},
 	}, true)}
 	if all {
-		fields = append(fields, set.text("dedup_window", "For how long", "1 second to 30 days; 5 minutes when empty.", "durations"),
+		fields = append(fields, set.text("dedup_window", "For how long", "While repeats are dropped: 1 second to 30 days; 5 minutes when empty.", "durations"),
 			set.text("dedup_key", "Different when these differ", `Fields with commas between, such as "event.order_id". When empty, events of the same name repeat each other.`, "field-paths"))
 	}
 	return fields

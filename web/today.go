@@ -106,7 +106,7 @@ func (p *todayPage) judge() {
 	}
 	add(int64(len(p.Alerts)), "alert", "alerts")
 	mails := p.Counts["sent"] + p.Counts["captured"]
-	sent := fmt.Sprintf("%s events and %s mails in the last 24 hours", number(p.Counts["accepted"]), number(mails))
+	sent := plural(p.Counts["accepted"], "event") + " and " + plural(mails, "mail") + " in the last 24 hours"
 	if p.Calm = len(wrong) == 0; p.Calm {
 		p.Verdict = "All well: " + sent + ", nothing overdue."
 		return

@@ -69,6 +69,15 @@ type problem struct {
 	Details []automations.Detail
 }
 
+// Heading is the problem in words; how many there are when the details
+// say it all.
+func (p *problem) Heading() string {
+	if len(p.Details) > 1 && p.Message == p.Details[0].Message {
+		return plural(len(p.Details), "thing") + " to mend:"
+	}
+	return p.Message
+}
+
 // maxForm is the largest form; a template's HTML is most of it.
 const maxForm = 2 << 20
 

@@ -59,6 +59,8 @@
       const at = shown.getBoundingClientRect(), around = place.getBoundingClientRect()
       place.scrollLeft += at.left + at.width / 2 - around.left - around.width / 2
     }
+    const open = root.querySelector('.step.open')
+    if (open && matchMedia('(min-width: 1180px)').matches) open.scrollIntoView({ block: 'nearest' })
   }
 
   const prepare = (root) => {
@@ -123,7 +125,7 @@
       return trouble('Your session has ended. What you wrote is still here: sign in, and go on.', { to: '/dashboard/sign-in?to=/dashboard', name: 'Sign in in another tab' })
     }
     if (requestConfig.verb === 'get') return
-    const page = new DOMParser().parseFromString(xhr.responseText, 'text/html').querySelector('main p')
+    const page = new DOMParser().parseFromString(xhr.responseText, 'text/html').querySelector('main h1')
     trouble((page && page.textContent.trim()) || 'The server could not do this (' + xhr.status + '). What you wrote is still here.')
   })
   document.addEventListener('htmx:sendError', (event) => {

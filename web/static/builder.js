@@ -77,7 +77,7 @@
     const words = document.createElement('p')
     const when = document.createElement('time')
     when.dateTime = new Date(at).toISOString()
-    when.textContent = new Date(at).toLocaleString()
+    when.textContent = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' }).format(at)
     const newer = base === form().elements.base.value ? '' : ' Another revision has been published since.'
     words.append('This browser kept a draft that was not published, of ', when, ', made of revision ' + base + '.' + newer)
     const row = document.createElement('div')
