@@ -92,23 +92,23 @@ func openKnowing(l layouts, path string, options Options) (*DB, error) {
 	if err := inspect(path); err != nil {
 		return nil, err
 	}
-	b, err := openBolt(path)
-	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, &InUseError{Path: path, PID: lockHolder(path)}
-	case errors.Is(err, fs.ErrPermission):
-		return nil, &UnfitError{path, "cannot be written", "give this user read and write permission", ""}
-	case err != nil:
-		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
+	b, err := lockBolt(path)
+	if err != nil {
+		return nil, err
 	}
 	db := &DB{
 		path: path, bolt: b, meter: newMeter(),
 		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}), webhookKick: make(chan struct{}, 1),
 	}
-	err = db.migrate(l, options.Program)
-	if err == nil {
-		err = db.View(db.begin)
-	}
+	err = guarded(path, func() error {
+		if err := checkFreelist(path); err != nil {
+			return &UnfitError{path, "is damaged: " + err.Error(), restoreOver, ""}
+		}
+		if err := db.migrate(l, options.Program); err != nil {
+			return err
+		}
+		return db.View(db.begin)
+	})
 	if err != nil {
 		b.Close()
 		return nil, inFile(path, err)
@@ -176,10 +176,27 @@ func (db *DB) begin(tx *Tx) error {
 
 // inFile says which file an error is about that does not say so itself.
 func inFile(path string, err error) error {
-	if _, ok := errors.AsType[*UnfitError](err); ok {
+	if isUnfit(err) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", path, err)
+}
+
+// lockBolt is openBolt, with words for what can be wrong.
+func lockBolt(path string) (b *bolt.DB, err error) {
+	err = guarded(path, func() (err error) {
+		b, err = openBolt(path)
+		return err
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, &InUseError{Path: path, PID: lockHolder(path)}
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &UnfitError{path, "cannot be written", "give this user read and write permission", ""}
+	case err != nil && !isUnfit(err):
+		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
+	}
+	return b, err
 }
 
 func openBolt(path string) (*bolt.DB, error) {

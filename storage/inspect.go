@@ -36,6 +36,11 @@ type UnfitError struct {
 
 func (e *UnfitError) Error() string { return e.Path + " " + e.Why + "; " + e.Mend }
 
+func isUnfit(err error) bool {
+	_, unfit := errors.AsType[*UnfitError](err)
+	return unfit
+}
+
 const (
 	nameAnother = "name another file as data, or restore a backup over it"
 	restoreOver = "restore a backup over it"
@@ -87,6 +92,16 @@ func inspect(path string) error {
 		return &UnfitError{path, fmt.Sprintf("is cut short: it has %d of at least %d bytes", info.Size(), want), restoreOver, ""}
 	}
 	return nil
+}
+
+// guarded turns a panic over a damaged page into words.
+func guarded(path string, look func() error) (err error) {
+	defer func() {
+		if caught := recover(); caught != nil {
+			err = &UnfitError{path, fmt.Sprintf("is damaged: %v", caught), restoreOver, ""}
+		}
+	}()
+	return look()
 }
 
 // isGzip tells a backup that was compressed, as the help of backup shows it.

@@ -308,6 +308,46 @@ func TestInspectDamagedFiles(t *testing.T) {
 	}
 }
 
+// Opening a file whose pages are damaged ends in words too, as far as opening
+// it looks, and never takes a page from a list of free ones that is damaged.
+func TestOpenDamagedPages(t *testing.T) {
+	dir := t.TempDir()
+	db := openAt(t, filepath.Join(dir, "x.db"))
+	seed(t, db)
+	db.Close()
+	whole, err := os.ReadFile(db.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, ok := newestMeta(bytes.NewReader(whole))
+	if !ok {
+		t.Fatal("the file has no head")
+	}
+	free, root := int(head.freelist)*int(head.pageSize), int(head.root)*int(head.pageSize)
+	for name, damage := range map[string]func(content []byte){
+		"free pages of another kind":    func(content []byte) { content[free+8] = leafPage },
+		"more free pages than fit":      func(content []byte) { content[free+10], content[free+11] = 0xfe, 0xfe },
+		"a free page beyond the end":    func(content []byte) { content[free+pageHeader+3] = 1 },
+		"a root of another kind":        func(content []byte) { content[root+8] = 0 },
+		"a root that was never written": func(content []byte) { clear(content[root : root+int(head.pageSize)]) },
+	} {
+		path := filepath.Join(dir, "damaged.db")
+		content := bytes.Clone(whole)
+		damage(content)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := Open(path)
+		if err == nil {
+			db.Close()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), path+" is damaged: ") || !strings.HasSuffix(err.Error(), "; restore a backup over it") {
+			t.Errorf("%s: %v", name, err)
+		}
+		os.Remove(path)
+	}
+}
+
 // Copies made while eight writers write are whole, and have everything that was
 // acknowledged before they began.
 func TestBackupWhileWriting(t *testing.T) {

@@ -36,6 +36,22 @@ type pageWalk struct {
 // checkPages makes sure that every page that the file's root leads to is what it
 // must be.
 func checkPages(path string) error {
+	return walkPages(path, func(w *pageWalk, head boltMeta) error {
+		if err := w.freelist(head.freelist); err != nil {
+			return err
+		}
+		return w.tree(head.root)
+	})
+}
+
+// checkFreelist looks at the list of free pages alone, which is where new ones
+// are taken from.
+func checkFreelist(path string) error {
+	return walkPages(path, func(w *pageWalk, head boltMeta) error { return w.freelist(head.freelist) })
+}
+
+// walkPages looks at a file that nobody writes to.
+func walkPages(path string, look func(*pageWalk, boltMeta) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -45,13 +61,7 @@ func checkPages(path string) error {
 	if !ok {
 		return fmt.Errorf("its head is damaged")
 	}
-	w := &pageWalk{file: f, pageSize: head.pageSize, pages: uint64(head.pages), seen: map[uint64]bool{}}
-	if head.freelist != noFreelist {
-		if err := w.freelist(head.freelist); err != nil {
-			return err
-		}
-	}
-	return w.tree(head.root)
+	return look(&pageWalk{file: f, pageSize: head.pageSize, pages: uint64(head.pages), seen: map[uint64]bool{}}, head)
 }
 
 // read reads a page with those that belong to it, once.
@@ -135,8 +145,11 @@ func (w *pageWalk) bucket(id uint64, value []byte) error {
 }
 
 // freelist looks at the list of free pages: a count, in the first entry when it
-// does not fit into the header, and their numbers.
+// does not fit into the header, and their numbers. A file may be without one.
 func (w *pageWalk) freelist(id uint64) error {
+	if id == noFreelist {
+		return nil
+	}
 	page, err := w.read(id)
 	if err != nil {
 		return err

@@ -117,6 +117,9 @@ func lock(path string) (release func(), err error) {
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, &InUseError{Path: path, PID: lockHolder(path)}
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &UnfitError{path, "cannot be read", "give this user read and write permission", "give this user read permission"}
+	}
 	if err != nil {
 		return func() {}, nil
 	}
@@ -125,12 +128,14 @@ func lock(path string) (release func(), err error) {
 
 // swap gives the file at tmp the name path, and the one that has it now, if any,
 // the name kept, unless that is empty. At every moment one of the two has the
-// name.
+// name, and it keeps its owner.
 func swap(tmp, path, kept string, release func()) (string, error) {
 	if runtime.GOOS == "windows" { // open files cannot be replaced there
 		release()
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if present, err := os.Stat(path); err == nil {
+		ownAs(tmp, present)
+	} else if errors.Is(err, fs.ErrNotExist) {
 		kept = ""
 	}
 	if kept != "" {
