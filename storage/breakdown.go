@@ -23,7 +23,7 @@ type BucketUsage struct {
 // that no transaction stays open for long.
 func (db *DB) Breakdown() (*Breakdown, error) {
 	stats := db.bolt.Stats()
-	u := &Breakdown{Path: db.path, PageSize: db.bolt.Info().PageSize, FreePages: stats.FreePageN + stats.PendingPageN}
+	u := &Breakdown{Path: db.path, PageSize: db.pageSize, FreePages: stats.FreePageN + stats.PendingPageN}
 	u.FreeBytes = int64(u.FreePages) * int64(u.PageSize)
 	for _, name := range bucketNames {
 		err := db.bolt.View(func(btx *bolt.Tx) error {

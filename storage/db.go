@@ -44,6 +44,7 @@ func (e *InUseError) Error() string {
 type DB struct {
 	path          string
 	bolt          *bolt.DB
+	pageSize      int // bbolt tells it from the mapping, which is not there while the file grows and once it is closed
 	secret        []byte
 	updates       chan *update
 	committerDone chan struct{}
@@ -97,7 +98,7 @@ func openKnowing(l layouts, path string, options Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		path: path, bolt: b, meter: newMeter(),
+		path: path, bolt: b, pageSize: b.Info().PageSize, meter: newMeter(),
 		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}), webhookKick: make(chan struct{}, 1),
 	}
 	err = guarded(path, func() error {

@@ -148,7 +148,7 @@ func (db *DB) Room() (r Room, err error) {
 		return r, err
 	}
 	r.File, r.Free = max(info.Size(), usage.File), usage.Free
-	r.FreePages = int(usage.Free / int64(db.bolt.Info().PageSize))
+	r.FreePages = int(usage.Free / int64(db.pageSize))
 	r.Disk, r.Known = diskRoom(db.path)
 	return r, nil
 }

@@ -31,6 +31,27 @@ func TestMeterOfAFullFile(t *testing.T) {
 	}
 }
 
+// Who asks how full the file is while it is closed, or mapped anew because it
+// has grown, gets an error at worst.
+func TestMeterOfAClosedFile(t *testing.T) {
+	db, err := storage.Open(filepath.Join(t.TempDir(), "x.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, usageErr := db.Usage()
+	_, roomErr := db.Room()
+	_, _, lowErr := db.LowRoom()
+	_, breakdownErr := db.Breakdown()
+	for name, err := range map[string]error{"usage": usageErr, "room": roomErr, "low room": lowErr, "breakdown": breakdownErr} {
+		if err == nil {
+			t.Errorf("%s of a closed file", name)
+		}
+	}
+}
+
 // Counting is of what was committed: an update that fails counts nothing, also
 // when it shares its transaction with others.
 func TestMeterCountsCommits(t *testing.T) {

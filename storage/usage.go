@@ -15,7 +15,7 @@ func (u Usage) Used() int64 { return u.File - u.Free }
 // file's size.
 func (db *DB) Usage() (u Usage, err error) {
 	stats := db.bolt.Stats()
-	u.Free = int64(stats.FreePageN+stats.PendingPageN) * int64(db.bolt.Info().PageSize)
+	u.Free = int64(stats.FreePageN+stats.PendingPageN) * int64(db.pageSize)
 	err = db.bolt.View(func(tx *bolt.Tx) error {
 		u.File = tx.Size()
 		return nil
