@@ -31,6 +31,8 @@ const backupRetry = time.Hour
 // folder are left alone.
 var backupName = regexp.MustCompile(`^opensend-\d{8}T\d{6}Z\.db$`)
 
+func backupAt(at time.Time) string { return "opensend-" + at.Format("20060102T150405Z") + ".db" }
+
 // backupLoop makes backups when they are due.
 func (e *Engine) backupLoop(ctx context.Context) error {
 	if e.cfg.Backup.Dir == "" {
@@ -45,27 +47,31 @@ func (e *Engine) backupLoop(ctx context.Context) error {
 			}
 			continue
 		}
-		timer := time.NewTimer(time.Until(next))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
+		if next.After(now()) {
+			sleep(ctx, nil, next)
+			continue
 		}
-		if err := e.backUp(); err != nil {
+		if err := e.backUp(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// nextBackup is when the next one is due: at once when there was none.
+// nextBackup is when the next one is due: at once when there was none. What is said
+// to lie ahead was noted by a clock that has been set back since, and tells nothing.
 func (e *Engine) nextBackup() (time.Time, error) {
 	var last storage.Backup
 	err := e.db.View(func(tx *storage.Tx) (err error) {
 		last, err = tx.LastBackup()
 		return err
 	})
+	if last.At.After(now()) {
+		last.At = time.Time{}
+	}
+	if last.FailedAt.After(now()) {
+		last.FailedAt = time.Time{}
+	}
 	due := last.At.Add(e.cfg.Backup.Every)
 	if retry := last.FailedAt.Add(min(e.cfg.Backup.Every, backupRetry)); !last.FailedAt.IsZero() && retry.After(due) {
 		due = retry
@@ -75,7 +81,7 @@ func (e *Engine) nextBackup() (time.Time, error) {
 
 // backUp makes one backup and deletes those that are too many. That it failed is
 // logged and remembered, and ends nothing.
-func (e *Engine) backUp() error {
+func (e *Engine) backUp(ctx context.Context) error {
 	began := time.Now()
 	b, err := e.writeBackup()
 	if err == nil {
@@ -88,9 +94,9 @@ func (e *Engine) backUp() error {
 	e.log.Error("the backup failed", "folder", e.cfg.Backup.Dir, "error", err)
 	if err := e.db.Update(func(tx *storage.Tx) error { return tx.NoteBackupFailure(now(), err) }); err != nil {
 		e.log.Error("remembering that the backup failed", "error", err)
-		return e.db.Failed()
+		pause(ctx, min(e.cfg.Backup.Every, backupRetry)) // as the note would have it
 	}
-	return nil
+	return e.db.Failed()
 }
 
 func (e *Engine) writeBackup() (storage.Backup, error) {
@@ -98,7 +104,7 @@ func (e *Engine) writeBackup() (storage.Backup, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return storage.Backup{}, fmt.Errorf("the folder %s cannot be made: %w", dir, err)
 	}
-	b, err := e.db.Backup(filepath.Join(dir, "opensend-"+now().Format("20060102T150405Z")+".db"), true, nil)
+	b, err := e.db.Backup(filepath.Join(dir, backupAt(now())), true, nil)
 	if err != nil {
 		return b, err
 	}
@@ -152,13 +158,16 @@ func (e *Engine) BackupPath(name string) (path string, ok bool) {
 	return filepath.Join(e.cfg.Backup.Dir, name), e.cfg.Backup.Dir != "" && backupName.MatchString(name)
 }
 
-// dropOldBackups keeps the newest ones. Their names tell their order.
+// dropOldBackups keeps the newest ones. Their names tell their order; those named
+// after a time to come, by a clock that was ahead, go first.
 func (e *Engine) dropOldBackups() error {
 	found, err := os.ReadDir(e.cfg.Backup.Dir)
 	if err != nil {
 		return err
 	}
 	found = slices.DeleteFunc(found, func(f os.DirEntry) bool { return !f.Type().IsRegular() || !backupName.MatchString(f.Name()) })
+	ahead, _ := slices.BinarySearchFunc(found, backupAt(now().Add(time.Second)), func(f os.DirEntry, name string) int { return cmp.Compare(f.Name(), name) })
+	found = slices.Concat(found[ahead:], found[:ahead])
 	for _, old := range found[:max(len(found)-e.cfg.Backup.Keep, 0)] {
 		if err := os.Remove(filepath.Join(e.cfg.Backup.Dir, old.Name())); err != nil {
 			return err

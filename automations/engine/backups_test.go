@@ -79,3 +79,27 @@ func TestScheduledBackups(t *testing.T) {
 		}
 	})
 }
+
+// What a clock that was ahead has left keeps no backup from being made, nor those
+// that are made from being kept.
+func TestBackupsAfterAClockAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for _, name := range []string{"opensend-20990101T000000Z.db", "opensend-20990102T000000Z.db"} {
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e := newEngine(t, Config{Backup: BackupPlan{Dir: dir, Every: 24 * time.Hour, Keep: 2}})
+		ahead := time.Date(2099, 1, 2, 0, 0, 0, 0, time.UTC)
+		if err := e.db.Update(func(tx *storage.Tx) error { return tx.NoteBackup(storage.Backup{At: ahead, FailedAt: ahead}) }); err != nil {
+			t.Fatal(err)
+		}
+		e.start(t)
+		time.Sleep(25 * time.Hour)
+		_, files, err := e.Backups()
+		if err != nil || len(files) != 2 || files[0].Name != "opensend-20000102T000000Z.db" || files[1].Name != "opensend-20000101T000000Z.db" {
+			t.Errorf("%+v %v", files, err)
+		}
+	})
+}
