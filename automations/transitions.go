@@ -250,5 +250,8 @@ func (r *Run) mayReach(f *Flow, key string) bool {
 // sameName compares as names are looked up by: the lower case of some letters is
 // none that folding knows.
 func sameName(a, b string, foldCase bool) bool {
-	return a == b || foldCase && strings.ToLower(a) == strings.ToLower(b)
+	if foldCase {
+		a, b = strings.ToLower(a), strings.ToLower(b)
+	}
+	return a == b
 }
