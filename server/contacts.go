@@ -12,6 +12,9 @@ import (
 	"github.com/opensend/opensend/storage"
 )
 
+// maxSegmentIDs is how many segments one contact can be put into by one request.
+const maxSegmentIDs = 1000
+
 // wireContact is a contact.
 type wireContact struct {
 	Object       string           `json:"object"`
@@ -134,6 +137,10 @@ func readSegmentIDs(r *request, f automations.Fields, p *automations.Problems) (
 	var items []json.RawMessage
 	if raw := f.Array(p, "segments"); raw == nil || json.Unmarshal(raw, &items) != nil {
 		return ids
+	}
+	if len(items) > maxSegmentIDs {
+		p.Add("", "segments", "segments has %d ids; at most %d are taken at once", len(items), maxSegmentIDs)
+		return nil
 	}
 	for _, item := range items {
 		var text string

@@ -92,6 +92,7 @@ func (s *Server) sendEmails(r *request) (answer, error) {
 		return answer{}, err
 	}
 	return s.queueEmails(r, "emails/batch", mails, strict, func(results []engine.EmailResult) (int, any) {
+		refused := slices.Clone(refused) // this may run more than once
 		for i, result := range results {
 			refused[i] = errors.Join(refused[i], result.Err)
 		}

@@ -422,6 +422,7 @@ func TestAudiencesAreSegments(t *testing.T) {
 	}
 	r.do(http.MethodPost, "/audiences/"+id+"/contacts", `{"email":"b@example.com","segments":["`+other+`","`+id+`",{"id":"`+other+`"}]}`).want(201).
 		has("segments.0", id).has("segments.1", other).has("segments.2", nil)
+	r.do(http.MethodPost, "/contacts", `{"email":"c@example.com","segments":["`+id+`"`+strings.Repeat(`,"`+id+`"`, 1000)+`]}`).want(422)
 	third := r.do(http.MethodPost, "/segments", `{"name":"Third"}`).want(201).text("id")
 	for _, segment := range []string{third, other} { // the order in which they are joined does not matter
 		r.do(http.MethodPost, "/contacts/"+contact+"/segments/"+segment, "").want(200)
