@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/server"
 	"github.com/opensend/opensend/storage"
@@ -143,8 +141,9 @@ func (ap *appliance) run(ctx context.Context, at doors) error {
 func (ap *appliance) serve(at doors) (servers []*http.Server, parts []func() error) {
 	public, plain, control := ap.httpServer(ap.handler()), ap.httpServer(ap.encryption.plain(ap.cfg.BaseURL)), ap.httpServer(ap.api.Control())
 	public.TLSConfig = ap.encryption.config
+	atPublic, atPlain := boundConnections(public, ap.cfg.Limits.Connections), boundConnections(plain, ap.cfg.Limits.Connections)
 	for _, ln := range at.public {
-		ln = netutil.LimitListener(ln, ap.cfg.Limits.Connections)
+		ln = atPublic.limit(ln)
 		parts = append(parts, func() error {
 			if ap.encryption.config != nil {
 				return public.ServeTLS(ln, "", "")
@@ -153,7 +152,7 @@ func (ap *appliance) serve(at doors) (servers []*http.Server, parts []func() err
 		})
 	}
 	for _, ln := range at.plain {
-		ln = netutil.LimitListener(ln, ap.cfg.Limits.Connections)
+		ln = atPlain.limit(ln)
 		parts = append(parts, func() error { return plain.Serve(ln) })
 	}
 	control.WriteTimeout = 0 // a copy of the data file takes its time
