@@ -19,16 +19,7 @@ const (
 	TallyMailUnconfirmed
 	TallyRunsCancelled
 	TallyRunsSkipped
-	tallyEnd
 )
-
-// Tallies lists every Tally.
-func Tallies() (all []Tally) {
-	for t := TallyEvents; t < tallyEnd; t++ {
-		all = append(all, t)
-	}
-	return all
-}
 
 // TallyOf is what an event counts as beside TallyEvents; false when it is
 // nothing.

@@ -222,14 +222,9 @@ func defaultConfig() Config {
 const configFile = "config.yaml"
 
 // loadConfig reads the file at path, or ./config.yaml if there is one and path
-// is empty, and checks everything. Errors name the key and what to write.
-func loadConfig(path string, getenv func(string) string) (Config, error) {
-	cfg, _, err := loadOrigins(path, getenv)
-	return cfg, err
-}
-
-// loadOrigins is loadConfig that also tells where the values come from.
-func loadOrigins(path string, getenv func(string) string) (Config, origins, error) {
+// is empty, and checks everything. It tells where the values come from. Errors
+// name the key and what to write.
+func loadConfig(path string, getenv func(string) string) (Config, origins, error) {
 	from := origins{}
 	path, text, err := readConfig(path)
 	if err != nil {

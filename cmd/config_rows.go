@@ -26,8 +26,8 @@ type configRow struct {
 	Origin string `json:"origin"`
 }
 
-// configRows lists every key of the configuration, in the order of
-// config.example.yaml's struct. Secrets, which have the tag secret, are hidden.
+// configRows lists every key of the configuration, in the order of Config.
+// Secrets, which have the tag secret, are hidden.
 func configRows(cfg Config, from origins) []configRow {
 	return from.rows(reflect.ValueOf(cfg), "")
 }
@@ -156,7 +156,7 @@ one.`,
 		Example: "  opensend config check /etc/opensend/config.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			cfg, from, err := loadOrigins(args[0], a.getenv)
+			cfg, from, err := loadConfig(args[0], a.getenv)
 			if err == nil {
 				_, err = cfg.engine()
 			}

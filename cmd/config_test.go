@@ -20,7 +20,8 @@ func loadText(t *testing.T, text, baseURL string) (Config, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return loadConfig(path, func(string) string { return baseURL })
+	cfg, _, err := loadConfig(path, func(string) string { return baseURL })
+	return cfg, err
 }
 
 // config.example.yaml has every key, each with its default.
@@ -211,7 +212,7 @@ func TestConfigRowsHideSecrets(t *testing.T) {
 	if err := os.WriteFile(path, []byte("smtp: {host: h.example.com, username: u, password_file: "+file+"}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, from, err := loadOrigins(path, func(string) string { return "" })
+	cfg, from, err := loadConfig(path, func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -225,7 +225,7 @@ func (a *app) configFrom() (Config, origins, error) {
 			return Config{}, nil, configError(fmt.Errorf("the environment variable %s is not looked at; write %s", name, baseURLVariable))
 		}
 	}
-	cfg, from, err := loadOrigins(a.configPath, a.getenv)
+	cfg, from, err := loadConfig(a.configPath, a.getenv)
 	if err != nil {
 		return cfg, from, configError(err)
 	}
