@@ -61,7 +61,11 @@ again; opensend compact drops them.`,
 			if a.json {
 				return a.printJSON(done)
 			}
-			_, err = fmt.Fprintf(a.stdout, "erased %s\n", done.Email)
+			note := ""
+			if done.ContactID == nil { // of a mistyped address, too
+				note = " (no contact had this address)"
+			}
+			_, err = fmt.Fprintf(a.stdout, "erased %s%s\n", done.Email, note)
 			return err
 		},
 	}

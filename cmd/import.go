@@ -78,7 +78,7 @@ func newImportAPI(a *app, use, address, short, example string) *cobra.Command {
 	var keyFile string
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example, Args: cobra.NoArgs,
-		Long: short + ", over its API with a key that may read everything. The key comes from\n--key-file, - being standard input, or is asked for." + importRules,
+		Long: short + ".\n\nIt is read over the API, with a key that may read everything there: the one in the\n--key-file, - being standard input, or one that is asked for." + importRules,
 	}
 	im := a.importFlags(cmd)
 	cmd.Flags().StringVar(&address, "url", address, "base `URL` of the other side")

@@ -101,14 +101,14 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	root.SetVersionTemplate(currentVersion().line())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
-	completionExamples(root)
+	completionHelp(root)
 	strict(root)
 	strictHelp(root)
 	return root
 }
 
-// completionExamples says where each shell looks for completions.
-func completionExamples(root *cobra.Command) {
+// completionHelp says where each shell looks for completions.
+func completionHelp(root *cobra.Command) {
 	examples := map[string]string{
 		"completion": "opensend completion bash > /etc/bash_completion.d/opensend",
 		"bash":       "opensend completion bash > /etc/bash_completion.d/opensend",
@@ -120,8 +120,10 @@ func completionExamples(root *cobra.Command) {
 	if err != nil {
 		return
 	}
-	for _, cmd := range append(group.Commands(), group) {
+	group.Example = "  " + examples[group.Name()]
+	for _, cmd := range group.Commands() {
 		cmd.Example = "  " + examples[cmd.Name()]
+		cmd.Long = fmt.Sprintf("Print the script by which %s completes commands and flags. It works in new shells,\nonce it is where %[1]s looks for it.", cmd.Name())
 	}
 }
 
