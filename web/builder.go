@@ -175,6 +175,7 @@ type builder struct {
 	draft draft
 	open  string     // the step whose panel is shown
 	fresh bool       // it has just been opened
+	left  string     // the step whose panel has just been closed
 	typed url.Values // what the page sent; nil when it is only shown
 }
 
@@ -261,7 +262,7 @@ func (b *builder) do(verb, rest string, form url.Values) (any, error) {
 	case "open":
 		b.open, b.fresh = what[0], true
 	case "close":
-		b.open = ""
+		b.left, b.open = b.open, ""
 	case "at":
 		b.open, b.Adding = "", b.newAdding(what[0], way)
 	case "insert":
@@ -393,7 +394,7 @@ func (b *builder) page() (any, error) {
 	}
 	b.Elsewhere = b.Standing.mark(b.Flow)
 	for i, card := range b.Flow.Cards {
-		b.Flow.Cards[i].Open = card.Key == b.open
+		b.Flow.Cards[i].Open, b.Flow.Cards[i].Left = card.Key == b.open, card.Key == b.left
 		b.Flow.Cards[i].Wrong = slices.ContainsFunc(slices.Concat(b.Problems, b.Warnings), func(p stepProblem) bool { return p.Step == card.Key })
 		for j, way := range card.Ways {
 			b.Flow.Cards[i].Ways[j].Open = b.Adding != nil && way.Place == b.Adding.From+" "+b.Adding.Way

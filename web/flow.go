@@ -25,6 +25,7 @@ type flowCard struct {
 	Title, Detail string
 	Standing      int // runs that stand at it
 	Wrong, Open   bool
+	Left          bool // its panel has just been closed
 	Ways          []flowLine
 }
 

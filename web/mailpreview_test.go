@@ -92,5 +92,6 @@ func TestBuilderTakesBothChanges(t *testing.T) {
 	page = b.want(b.submit(page, "undo", url.Values{"set.subject": {"Two"}}), 200, `value="One"`)
 	broken := b.want(b.submit(page, "apply", url.Values{"draft": {`{"steps":[`}}), 200, "not a draft yet")
 	page = b.want(b.submit(broken, "undo", nil), 200, `value="One"`)
-	b.want(b.submit(page, "undo", nil), 200, `value="`+subject+`"`)
+	page = b.want(b.submit(page, "undo", nil), 200, `value="`+subject+`"`)
+	b.want(b.submit(page, "close", nil), 200, `id="step-notice" autofocus`) // where the keyboard was
 }

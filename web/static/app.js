@@ -146,14 +146,17 @@
     return (item ? [...item.parentElement.children].indexOf(item) : '') + details.firstElementChild.textContent
   }
   const mark = (e) => [e.tagName, e.getAttribute('href'), e.name, e.value, e.form && e.form.getAttribute('action')].join(' ')
+  const scrolled = (root) => {
+    const canvas = root.querySelector('.canvas'), beside = root.querySelector('.beside'), step = root.querySelector('[name="open"]')
+    return { canvas, beside, left: canvas && canvas.scrollLeft, top: beside && beside.scrollTop, step: step && step.value }
+  }
   let kept
   document.addEventListener('htmx:beforeSwap', (event) => {
     const { target, serverResponse, requestConfig, shouldSwap } = event.detail
     if (!shouldSwap) return
-    const canvas = target.querySelector('.canvas'), focused = target.contains(document.activeElement) && document.activeElement
-    kept = { left: canvas && canvas.scrollLeft, focused: focused && !focused.id && mark(focused), open: [] }
+    const focused = target.contains(document.activeElement) && document.activeElement
+    kept = { focused: focused && !focused.id && mark(focused), open: [...target.querySelectorAll('details[open]')].map(place), scrolled: scrolled(target) }
     if (!requestConfig.triggeringEvent || requestConfig.triggeringEvent.type !== 'live') return
-    kept.open = [...target.querySelectorAll('details[open]')].map(place)
     const part = new DOMParser().parseFromString(serverResponse, 'text/html').getElementById(target.id)
     if (!part) return
     if (words(part) === last.get(target.id)) {
@@ -167,8 +170,9 @@
     prepare(root)
     if (!kept) return
     for (const details of root.querySelectorAll('details')) if (kept.open.includes(place(details))) details.open = true
-    const canvas = root.querySelector('.canvas')
-    if (canvas && kept.left !== null) canvas.scrollLeft = kept.left
+    const now = scrolled(root)
+    if (now.canvas && kept.scrolled.canvas) now.canvas.scrollLeft = kept.scrolled.left
+    if (now.beside && kept.scrolled.beside && now.step === kept.scrolled.step) now.beside.scrollTop = kept.scrolled.top
     const again = kept.focused && [...root.querySelectorAll('a, button, summary, input, select, textarea')].find((e) => mark(e) === kept.focused)
     if (again && document.activeElement === document.body) again.focus({ preventScroll: true })
     kept = undefined
