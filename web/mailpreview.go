@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/opensend/opensend/automations"
+	"github.com/opensend/opensend/automations/engine"
 	"github.com/opensend/opensend/storage"
 )
 
@@ -24,7 +25,7 @@ func (b *builder) previewMail(tx *storage.Tx, step automations.Step) (*mailPrevi
 	m := &mailPreview{Event: "{}"}
 	if b.typed.Has("sample.event") {
 		m.Contact, m.Event = strings.TrimSpace(b.typed.Get("sample.contact")), plainLines(b.typed.Get("sample.event"))
-	} else if latest := b.Suggest.Latest; latest != nil {
+	} else if latest := b.Suggest.Newest[settingsOf(b.draft.Steps[0], nil).Text["event_name"]]; latest != nil {
 		m.Event = prettyJSON(latest.Payload)
 		switch c, err := tx.Contact(latest.ContactID); {
 		case err == nil:
@@ -33,14 +34,26 @@ func (b *builder) previewMail(tx *storage.Tx, step automations.Step) (*mailPrevi
 			return nil, err
 		}
 	}
-	err := m.render(b.visit, tx, settingsOf(step, nil))
+	err := m.render(b.visit, tx, settingsOf(step, nil), b.newestWaits())
 	if m.Problem = problemOf(err); m.Problem != nil {
 		return m, nil
 	}
 	return m, err
 }
 
-func (m *mailPreview) render(v *visit, tx *storage.Tx, set stepSettings) error {
+// newestWaits are the payloads of the newest events that the draft's steps would
+// have waited for, by the keys of the steps.
+func (b *builder) newestWaits() json.RawMessage {
+	waits := map[string]json.RawMessage{}
+	for _, step := range b.draft.Steps {
+		if d := b.Suggest.Newest[settingsOf(step, nil).Text["event_name"]]; d != nil && step.Type == automations.StepWaitForEvent {
+			waits[step.Key] = d.Payload
+		}
+	}
+	return encodeJSON(waits)
+}
+
+func (m *mailPreview) render(v *visit, tx *storage.Tx, set stepSettings, waits json.RawMessage) error {
 	content, err := mailContent(tx, set)
 	if err != nil {
 		return err
@@ -55,7 +68,7 @@ func (m *mailPreview) render(v *visit, tx *storage.Tx, set stepSettings) error {
 	if _, err := automations.DecodeObject(event); err != nil {
 		return automations.Errorf(automations.KindInvalid, "", `the payload of the event must be a JSON object, such as {"plan": "pro"}`)
 	}
-	scope := automations.SampleScope(event, event, nil, nil, contact)
+	scope := automations.SampleScope(event, event, nil, waits, contact)
 	own := map[string]json.RawMessage{}
 	for _, p := range set.Pairs {
 		value := automations.ParseValue(readValue(p.Value))
@@ -67,7 +80,11 @@ func (m *mailPreview) render(v *visit, tx *storage.Tx, set stepSettings) error {
 	}
 	m.Subject, m.HTML, m.Text = rendered.Subject, rendered.HTML, rendered.Text
 	for _, found := range rendered.Variables {
-		m.Variables = append(m.Variables, previewVariable{Name: found.Name, Status: string(found.Status), Value: encodeJSON(found.Value), Message: found.Reason})
+		shown := previewVariable{Name: found.Name, Status: string(found.Status), Value: encodeJSON(found.Value), Message: found.Reason}
+		if root, _, _ := strings.Cut(found.Name, "."); found.Status == engine.VariableMissing && (root == "wait" || root == "steps") {
+			shown.Status, shown.Message = "later", "what that step finds, when a run has done it"
+		}
+		m.Variables = append(m.Variables, shown)
 	}
 	m.finish(v)
 	return nil

@@ -54,6 +54,19 @@ func TestMailPreview(t *testing.T) {
 		b.want(b.submit(page, "look", typed), 200, words)
 	}
 
+	// What a run would know by then is no fault, and what is known already is shown.
+	page = b.want(b.submit(page, "insert trigger default wait_for_event", nil), 200, "What to wait for")
+	page = b.want(b.submit(page, "apply", url.Values{"set.event_name": {"paid"}, "key": {"pay"}}), 200, "Wait for paid")
+	page = b.want(b.submit(page, "open send_email", nil), 200, "What to send")
+	later := url.Values{"set.html": {"<p>{{wait.pay.amount}} {{steps.pay.output.x}}</p>"}, "set.subject": {"Hi"}}
+	if page := b.want(b.submit(page, "look", later), 200, `<span class="chip later">later</span>`); strings.Contains(page, "would not be sent") {
+		t.Error("a value that comes later is a fault")
+	}
+	if err := callAs(d, http.MethodPost, "/events/send", `{"event":"paid","email":"grace@example.com","payload":{"amount":12.50}}`); err != nil {
+		t.Fatal(err)
+	}
+	b.want(b.submit(page, "look", later), 200, `<td class="value">12.50</td>`)
+
 	// A template looks as it is published, whatever its draft says.
 	if err := callAs(d, http.MethodPost, "/templates", `{"name":"Welcome letter","alias":"welcome","subject":"Dear {{FIRST_NAME}}","html":"<p>x</p>"}`); err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ type suggestions struct {
 	Templates []option // by id
 	Segments  []option
 	Topics    []option
-	Template  automations.ID        // the one that the step sends; zero when there is none
-	Latest    *automations.Delivery // the newest of the trigger's events; nil when none is recent
+	Template  automations.ID                   // the one that the step sends; zero when there is none
+	Newest    map[string]*automations.Delivery // the newest recent event of each name, unless it was erased
 }
 
 const (
@@ -36,6 +36,7 @@ func suggest(tx *storage.Tx, d automations.Definition, step automations.Step) (s
 	if step.Type == automations.StepWaitForEvent {
 		event = settingsOf(step, nil).Text["event_name"]
 	}
+	s.Newest = map[string]*automations.Delivery{}
 	events, ofEvent, ofTrigger := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	types, _, err := tx.EventTypes(storage.Page{Limit: maxSuggested})
 	if err != nil {
@@ -56,13 +57,13 @@ func suggest(tx *storage.Tx, d automations.Definition, step automations.Step) (s
 	}
 	for _, delivery := range recent {
 		events[delivery.Event] = true
+		if s.Newest[delivery.Event] == nil && len(delivery.Payload) > 0 {
+			s.Newest[delivery.Event] = delivery
+		}
 		if delivery.Event == event {
 			addPayloadPaths(ofEvent, "event", delivery.Payload)
 		}
 		if delivery.Event == trigger {
-			if s.Latest == nil {
-				s.Latest = delivery
-			}
 			addPayloadPaths(ofTrigger, "trigger", delivery.Payload)
 		}
 	}
