@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -176,12 +177,13 @@ func nodeOf(dec *json.Decoder) (*yaml.Node, error) {
 	return node, node.Encode(token) // true, false or null
 }
 
-// textNode is a text of its own kind, quoted where it would be read as another.
-// What a block could not carry as it is is quoted too.
+// textNode is a text of its own kind, quoted where it would be read as another,
+// also by readers of YAML 1.1, to whom yes and off are true and false. What a
+// block could not carry as it is is quoted too.
 func textNode(text string) *yaml.Node {
 	node := &yaml.Node{}
 	node.SetString(text)
-	if strings.ContainsAny(text, "\r\t") || strings.HasPrefix(text, "\n") || strings.HasPrefix(text, " ") && strings.Contains(text, "\n") {
+	if slices.Contains([]string{"y", "n", "yes", "no", "on", "off"}, strings.ToLower(text)) || strings.ContainsAny(text, "\r\t") || strings.HasPrefix(text, "\n") || strings.HasPrefix(text, " ") && strings.Contains(text, "\n") {
 		node.Style = yaml.DoubleQuotedStyle
 	}
 	return node

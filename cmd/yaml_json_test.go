@@ -49,6 +49,18 @@ func TestYAMLToJSON(t *testing.T) {
 	}
 }
 
+// Readers of YAML 1.1 take some words for true and false.
+func TestOldWordsAreQuoted(t *testing.T) {
+	node, err := jsonToYAML([]byte(`{"off":["yes","No","yet"],"n":"on"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yamlText(node)
+	if want := "\"off\":\n  - \"yes\"\n  - \"No\"\n  - yet\n\"n\": \"on\"\n"; string(text) != want || err != nil {
+		t.Errorf("%s %v", text, err)
+	}
+}
+
 // bomb is lines of aliases, each ten times the one before.
 func bomb(lines int) (text string) {
 	before := "a"
