@@ -18,6 +18,7 @@ const compactBatch = 8 << 20
 // error is an *InUseError when a process has the file open; whatever the error,
 // the file is as it was.
 func Compact(path string, progress Progress) (before, after int64, err error) {
+	path = followed(path)
 	if _, err := Verify(path, progress); err != nil {
 		return 0, 0, err
 	}

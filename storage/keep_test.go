@@ -666,3 +666,37 @@ func TestCompact(t *testing.T) {
 		return tx.Check()
 	})
 }
+
+// A link that is the data file's name stays one: what it leads to is replaced.
+func TestLinksStay(t *testing.T) {
+	dir := t.TempDir()
+	path, link, backup := filepath.Join(dir, "far", "x.db"), filepath.Join(dir, "x.db"), filepath.Join(dir, "backup.db")
+	db := openAt(t, path)
+	if _, err := db.Backup(backup, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays := func(after string, err error) {
+		t.Helper()
+		to, linkErr := os.Readlink(link)
+		info, statErr := os.Stat(path)
+		if err := errors.Join(err, linkErr, statErr); err != nil || to != path || os.SameFile(before, info) {
+			t.Errorf("after %s the link leads to %q: %v", after, to, err)
+		}
+		before = info
+	}
+	_, _, err = Compact(link, nil)
+	stays("a compaction", err)
+	restored, err := Restore(backup, link, time.Now(), nil)
+	stays("a restore", err)
+	if err == nil && filepath.Dir(restored.Kept) != filepath.Dir(path) {
+		t.Errorf("the replaced file is %s", restored.Kept)
+	}
+}

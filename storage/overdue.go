@@ -31,41 +31,36 @@ type OverdueAutomation struct {
 func (o *Overdue) None() bool { return o.Runs == 0 && o.Emails == 0 && o.Notices == 0 }
 
 // OverdueEmails names the queued mails of a held file that were to leave before
-// now and are older than its being held.
-func (tx *Tx) OverdueEmails(h *Held, now time.Time) (ids []automations.ID, err error) {
+// now and are older than its being held. One that cannot be read is left out, for
+// Check to tell of: it must not keep the others held.
+func (tx *Tx) OverdueEmails(h *Held, now time.Time) (ids []automations.ID) {
 	tx.each(outboxBucket, nil, func(key []byte) bool {
 		at, rest := splitTime(key)
 		id := automations.ID(rest)
-		var e *EmailRow
-		if e, err = tx.Email(id); err != nil {
-			return false
-		}
-		if e.CreatedAt.Before(h.Since) && (!at.After(now) || e.Attempts > 0) {
+		e, err := tx.Email(id)
+		if err == nil && e.CreatedAt.Before(h.Since) && (!at.After(now) || e.Attempts > 0) {
 			ids = append(ids, id)
 		}
 		return true
 	})
-	return ids, err
+	return ids
 }
 
 // NoticeRef names a delivery to a webhook.
 type NoticeRef struct{ Webhook, ID automations.ID }
 
-// OverdueNotices names the pending deliveries to webhooks that are older than
-// the file's being held.
-func (tx *Tx) OverdueNotices(h *Held) (refs []NoticeRef, err error) {
+// OverdueNotices names the pending deliveries to webhooks that can be read and
+// are older than the file's being held.
+func (tx *Tx) OverdueNotices(h *Held) (refs []NoticeRef) {
 	tx.each(webhookDueBucket, nil, func(key []byte) bool {
 		ref := NoticeRef{automations.ID(key[:16]), automations.ID(key[24:])}
-		var d *WebhookDeliveryRow
-		if d, err = tx.WebhookDelivery(ref.Webhook, ref.ID); err != nil {
-			return false
-		}
-		if d.CreatedAt.Before(h.Since) {
+		d, err := tx.WebhookDelivery(ref.Webhook, ref.ID)
+		if err == nil && d.CreatedAt.Before(h.Since) {
 			refs = append(refs, ref)
 		}
 		return true
 	})
-	return refs, err
+	return refs
 }
 
 // Overdue counts what fell due.
@@ -93,11 +88,7 @@ func (tx *Tx) Overdue(h *Held, now time.Time) (*Overdue, error) {
 		older(at)
 		return true
 	})
-	emails, err := tx.OverdueEmails(h, now)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range emails {
+	for _, id := range tx.OverdueEmails(h, now) {
 		e, err := tx.Email(id)
 		if err != nil {
 			return nil, err
@@ -108,11 +99,7 @@ func (tx *Tx) Overdue(h *Held, now time.Time) (*Overdue, error) {
 			part(e.Run.WorkflowID).Emails++
 		}
 	}
-	notices, err := tx.OverdueNotices(h)
-	if err != nil {
-		return nil, err
-	}
-	o.Notices = len(notices)
+	o.Notices = len(tx.OverdueNotices(h))
 	for id, p := range of {
 		if w, err := tx.Workflow(id); err == nil {
 			p.Name = w.Name

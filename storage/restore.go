@@ -32,6 +32,7 @@ func Restore(from, path string, now time.Time, progress Progress) (*Restored, er
 			return nil, fmt.Errorf("%s is the data file itself; name the backup to restore", from)
 		}
 	}
+	path = followed(path)
 	release, err := lock(path)
 	if err != nil {
 		return nil, err
@@ -71,6 +72,15 @@ func Restore(from, path string, now time.Time, progress Progress) (*Restored, er
 	}
 	restored.Kept, err = swap(tmp, path, path+".replaced-"+stamp(now), release)
 	return restored, err
+}
+
+// followed is where a path leads, if it is that of a symbolic link: the file
+// itself is to be replaced, and the link stays.
+func followed(path string) string {
+	if file, err := filepath.EvalSymlinks(path); err == nil {
+		return file
+	}
+	return path
 }
 
 // copyFile copies a file that nobody writes to into a temporary file in dir.

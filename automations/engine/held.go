@@ -113,9 +113,9 @@ func inBatches[T any](e *Engine, notes []Note, all []T, change func(*storage.Tx,
 // dropEmails gives up the mails that fell due, and moves their runs on.
 func (e *Engine) dropEmails(held *storage.Held, notes []Note) error {
 	var ids []automations.ID
-	err := e.db.View(func(tx *storage.Tx) (err error) {
-		ids, err = tx.OverdueEmails(held, now())
-		return err
+	err := e.db.View(func(tx *storage.Tx) error {
+		ids = tx.OverdueEmails(held, now())
+		return nil
 	})
 	if err != nil {
 		return err
@@ -154,9 +154,9 @@ func (e *Engine) dropEmail(tx *storage.Tx, row *storage.EmailRow) error {
 
 func (e *Engine) dropNotices(held *storage.Held, notes []Note) error {
 	var refs []storage.NoticeRef
-	err := e.db.View(func(tx *storage.Tx) (err error) {
-		refs, err = tx.OverdueNotices(held)
-		return err
+	err := e.db.View(func(tx *storage.Tx) error {
+		refs = tx.OverdueNotices(held)
+		return nil
 	})
 	if err != nil {
 		return err
