@@ -451,6 +451,27 @@ func TestDeleteContactErases(t *testing.T) {
 	})
 }
 
+// A run whose mail goes in somebody else's erasure, because it names them, goes
+// on without it at once, though nothing else is due.
+func TestErasureMovesRunsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{Sender: sendFunc(func(string, []string, []byte) (mail.Reply, error) {
+			return mail.Reply{}, &mail.SendError{Class: mail.Temporary, Text: "later"}
+		})})
+		workflow(t, e.db, sendNow, "", nil)
+		e.start(t)
+		run := e.mustAccept(t, &automations.Event{Name: "start", Email: "bob@example.com", Payload: []byte(`{"plan":"of ada@example.com"}`)}).Started[0]
+		time.Sleep(idle)
+		if finished, err := e.EraseAddress("ada@example.com"); !finished || err != nil {
+			t.Fatal(finished, err)
+		}
+		time.Sleep(idle)
+		if run := runOf(t, e.db, run); run.Status != automations.RunCompleted || run.Steps["m"].Status != automations.StepSkipped {
+			t.Errorf("the run is %s: %+v", run.Status, run.Steps["m"])
+		}
+	})
+}
+
 func TestRunEndsWithoutWork(t *testing.T) {
 	e := newEngine(t, Config{})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -55,6 +55,9 @@ func (e *Engine) eraseSome() (more bool, err error) {
 		more, err = tx.EraseSome(now(), eraseRows)
 		return err
 	})
+	if more {
+		kick(e.wakeKick) // runs of others may go on without a mail that is gone
+	}
 	return more, err
 }
 
