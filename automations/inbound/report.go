@@ -171,6 +171,7 @@ func (p *parts) messageIDs(outer *message.Header) (ids []string) {
 	add(p.returned.Get("Message-Id"))
 	for _, block := range slices.Concat(p.status, p.feedback) {
 		add(block.Get("Original-Message-Id"))
+		add(block.Get("X-Original-Message-Id"))
 		add(block.Get("Original-Envelope-Id"))
 	}
 	for _, name := range []string{"In-Reply-To", "References", "X-Original-Message-Id"} {

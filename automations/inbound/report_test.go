@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,8 +149,8 @@ func TestParseOddFields(t *testing.T) {
 		"Final-Recipient: utf-8; ada@B\u00fccher.example\nAction: failed\nStatus: 5.1.1":                                                       "bounced 5.1.1 ada@xn--bcher-kva.example no such address",
 		"Final-Recipient: rfc822; ada@example.org\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550-see\n    550 5.7.1 and 5.1.1 too": "bounced 5.7.1 ada@example.org",
 	} {
-		reports, err := Parse([]byte("Content-Type: multipart/report; boundary=b;\n\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\n\n" + fields + "\n--b--\n"))
-		if err != nil || len(reports) != 1 || said(reports[0]) != want {
+		reports, err := Parse([]byte("Content-Type: multipart/report; boundary=b;\n\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\nX-Original-Message-ID: <" + theMail + ">\n\n\n" + fields + "\n--b--\n"))
+		if err != nil || len(reports) != 1 || said(reports[0]) != want || !slices.Equal(reports[0].MessageIDs, []string{theMail}) {
 			t.Errorf("%s\n%v %v", fields, saidAll(reports), err)
 		}
 	}
