@@ -25,12 +25,14 @@ type DKIMKey struct {
 }
 
 // signedHeaders are the fields a signature covers, in its order. Those that
-// make up what a reader sees are named once more than they occur, so that
-// nobody can add another (RFC 6376, section 5.4); both List-Unsubscribe fields
-// must be covered (RFC 8058, section 4).
+// make up what a reader sees, and where his answers and his wish to get no more
+// go, are named once more than they occur, so that nobody can add another (RFC
+// 6376, section 5.4); both List-Unsubscribe fields must be covered (RFC 8058,
+// section 4).
 var signedHeaders = []string{
-	"From", "From", "To", "To", "Cc", "Subject", "Subject", "Date", "Date", "Message-ID", "Reply-To", "In-Reply-To", "References",
-	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "List-Unsubscribe", "List-Unsubscribe-Post", "Auto-Submitted", "Feedback-ID",
+	"From", "From", "To", "To", "Cc", "Cc", "Subject", "Subject", "Date", "Date", "Message-ID", "Reply-To", "Reply-To", "In-Reply-To", "References",
+	"MIME-Version", "MIME-Version", "Content-Type", "Content-Type", "Content-Transfer-Encoding", "Content-Transfer-Encoding",
+	"List-Unsubscribe", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Unsubscribe-Post", "Auto-Submitted", "Feedback-ID",
 }
 
 // SignDKIM puts a signature in front of the message for each key whose domain

@@ -90,6 +90,10 @@ func TestDKIM(t *testing.T) {
 		"one click":   func(s string) string { return strings.Replace(s, "List-Unsubscribe=One-Click", "x", 1) },
 		"from twice":  func(s string) string { return "From: Eve <eve@example.com>\r\n" + s },
 		"to twice":    func(s string) string { return "To: eve@example.com\r\n" + s },
+		"cc":          func(s string) string { return "Cc: eve@example.com\r\n" + s },
+		"reply twice": func(s string) string { return "Reply-To: eve@example.com\r\n" + s },
+		"type twice":  func(s string) string { return "Content-Type: text/html\r\n" + s },
+		"stop twice":  func(s string) string { return "List-Unsubscribe: <https://evil.example/u>\r\n" + s },
 	} {
 		if good, bad := verify(t, []byte(spoil(string(signed))), records); good != 0 || bad != 2 {
 			t.Errorf("%s: %d good signatures and %d bad ones", name, good, bad)
