@@ -102,7 +102,7 @@ func renderDocs(doc *openAPI) (page []byte, policy string, err error) {
 // groups puts the operations under their tags, in the order of the routes.
 func (doc *openAPI) groups() (groups []docGroup) {
 	for _, tag := range doc.Tags {
-		group := docGroup{docTag: tag, ID: strings.ReplaceAll(strings.ToLower(tag.Name), " ", "-")}
+		group := docGroup{docTag: tag, ID: "about-" + strings.ReplaceAll(strings.ToLower(tag.Name), " ", "-")}
 		for _, rt := range routes() {
 			if op := doc.Paths[rt.path].operation(rt.method); op != nil && slices.Contains(op.Tags, tag.Name) {
 				group.Operations = append(group.Operations, doc.entry(rt, op))

@@ -76,7 +76,7 @@ func openSendErrors(r *request, err error) answer {
 	if body.Code == "" {
 		body.Code = f.name
 	}
-	return answer{status: f.status, body: body, header: backOff(f.status, e)}
+	return answer{status: f.status, body: body, header: headersOf(f.status, e)}
 }
 
 // mailDiverError is the error body of MailDiver: validation errors have the
@@ -114,11 +114,15 @@ func mailDiverErrors(_ *request, err error) answer {
 	case body.Code == "":
 		body.Code = f.name
 	}
-	return answer{status: f.status, body: body, header: backOff(f.status, e)}
+	return answer{status: f.status, body: body, header: headersOf(f.status, e)}
 }
 
-func backOff(status int, e *automations.Error) map[string]string {
-	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+// headersOf tells how to do better: with which kind of credentials, or when.
+func headersOf(status int, e *automations.Error) map[string]string {
+	switch {
+	case status == http.StatusUnauthorized && (e.Code == missingKey || e.Code == invalidKey):
+		return map[string]string{"WWW-Authenticate": "Bearer"} // RFC 9110, section 15.5.2
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 		return map[string]string{"Retry-After": strconv.Itoa(int(math.Ceil(cmp.Or(e.Wait, retryAfter).Seconds())))}
 	}
 	return nil

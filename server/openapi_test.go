@@ -314,6 +314,12 @@ func TestOpenAPIIsServed(t *testing.T) {
 			t.Errorf("%s %s is not on the page once", rt.method, rt.path)
 		}
 	}
+	for part := range strings.SplitSeq(text, ` id="`) {
+		name, _, _ := strings.Cut(part, `"`)
+		if !strings.HasPrefix(part, "<") && strings.Count(text, ` id="`+name+`"`) != 1 {
+			t.Errorf("#%s is on the page more than once", name)
+		}
+	}
 	for part := range strings.SplitSeq(text, `href="#`) {
 		name, _, _ := strings.Cut(part, `"`)
 		if !strings.HasPrefix(part, "<") && !strings.Contains(text, `id="`+name+`"`) {

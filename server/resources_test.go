@@ -365,7 +365,10 @@ func TestAuthorization(t *testing.T) {
 			}
 		}
 		r.send(r.public, "", http.MethodGet, "/contacts", "", "Authorization", "bearer "+full).want(200) // the scheme has no case
-		r.send(r.public, "", http.MethodGet, "/contacts", "", "Authorization", "Basic "+full).want(401).has("name", "missing_api_key")
+		refused := r.send(r.public, "", http.MethodGet, "/contacts", "", "Authorization", "Basic "+full).want(401).has("name", "missing_api_key")
+		if how := refused.header.Get("WWW-Authenticate"); how != "Bearer" {
+			t.Errorf("WWW-Authenticate: %q", how)
+		}
 		r.send(r.public, "os_x", http.MethodGet, "/contacts", "", "User-Agent", "resend-go/3").want(403).has("name", "invalid_api_key")
 		r.send(r.public, "os_x", http.MethodGet, "/api/contacts", "", "User-Agent", "resend-go/3").want(401)
 		r.do(http.MethodPost, "/api-keys", `{"name":"x","permission":"all"}`).want(422)
