@@ -76,14 +76,23 @@ func (tx *Tx) Workflows(page Page, keep func(*automations.Workflow) bool) ([]*au
 
 // AllWorkflows reads every workflow head, oldest first.
 func (tx *Tx) AllWorkflows() (all []*automations.Workflow, err error) {
-	tx.each(workflowsBucket, nil, func(key []byte) bool {
-		var w *automations.Workflow
-		if w, err = tx.Workflow(automations.ID(key)); err == nil {
-			all = append(all, w)
-		}
-		return err == nil
+	tx.EachWorkflow(func(_ automations.ID, w *automations.Workflow, damaged error) {
+		all, err = append(all, w), errors.Join(err, damaged)
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// EachWorkflow shows every workflow head, oldest first; of one that is damaged, why.
+func (tx *Tx) EachWorkflow(show func(id automations.ID, w *automations.Workflow, damaged error)) {
+	tx.each(workflowsBucket, nil, func(key []byte) bool {
+		id := automations.ID(key)
+		w, err := tx.Workflow(id)
+		show(id, w, err)
+		return true
+	})
 }
 
 // SaveWorkflow stores a new or changed workflow head.

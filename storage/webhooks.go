@@ -41,20 +41,21 @@ type listeners map[automations.NoticeType][]automations.ID
 
 // listening names the webhooks to be told of a type, as this transaction sees
 // them. They stay in memory from one transaction to the next until a webhook
-// changes: without webhooks nothing is read.
-func (tx *Tx) listening(kind automations.NoticeType) (ids []automations.ID, err error) {
+// changes: without webhooks nothing is read. One that is damaged is told nothing
+// and holds nobody up: Check tells of it.
+func (tx *Tx) listening(kind automations.NoticeType) []automations.ID {
 	if tx.listeners == nil {
-		tx.listeners, err = tx.readListeners()
+		tx.listeners = tx.readListeners()
 	}
-	return tx.listeners[kind], err
+	return tx.listeners[kind]
 }
 
-func (tx *Tx) readListeners() (l listeners, err error) {
-	l = listeners{}
+func (tx *Tx) readListeners() listeners {
+	l := listeners{}
 	tx.each(webhooksBucket, nil, func(key []byte) bool {
-		var w *automations.Webhook
-		if w, err = tx.Webhook(automations.ID(key)); err != nil {
-			return false
+		w, err := tx.Webhook(automations.ID(key))
+		if err != nil {
+			return true
 		}
 		for _, kind := range w.Events {
 			if w.Wants(kind) {
@@ -63,18 +64,15 @@ func (tx *Tx) readListeners() (l listeners, err error) {
 		}
 		return true
 	})
-	if err != nil {
-		return nil, err
-	}
-	return l, nil
+	return l
 }
 
 // tell queues a notice for each webhook that wants its type. It is called where
 // the thing itself is stored, so that one is never without the other.
 func (tx *Tx) tell(kind automations.NoticeType, data func() map[string]any) error {
-	ids, err := tx.listening(kind)
-	if err != nil || len(ids) == 0 {
-		return err
+	ids := tx.listening(kind)
+	if len(ids) == 0 {
+		return nil
 	}
 	at := time.Now().UTC().Truncate(time.Millisecond)
 	body, err := automations.EncodeJSON(automations.NewNotice(kind, at, data()))

@@ -100,10 +100,7 @@ func (e *Engine) checkPayload(ev *automations.Event) (err error) {
 	s, known := e.knownSchema(name)
 	if !known {
 		err = e.db.View(func(tx *storage.Tx) error {
-			defs, err := e.definitionsOf(tx)
-			if err == nil {
-				s, err = defs.schema(tx, name)
-			}
+			s, err = e.definitionsOf(tx).schema(tx, name)
 			return err
 		})
 	}
@@ -116,10 +113,7 @@ func (e *Engine) checkPayload(ev *automations.Event) (err error) {
 // accept is Accept within a transaction. It writes nothing before all that can
 // be refused has been.
 func (e *Engine) accept(tx *storage.Tx, ev *automations.Event) (*Receipt, error) {
-	defs, err := e.definitionsOf(tx)
-	if err != nil {
-		return nil, err
-	}
+	defs := e.definitionsOf(tx)
 	a := &acceptance{
 		engine: e, tx: tx, defs: defs, event: ev, now: e.clock.today(),
 		listeners: defs.listeners(ev.Name, ev.Intake.FoldCase),

@@ -221,11 +221,8 @@ func TestAlertWithoutStorms(t *testing.T) {
 
 func mustFlow(t *testing.T, e *Engine, w *automations.Workflow) (flow *automations.Flow) {
 	t.Helper()
-	err := e.db.View(func(tx *storage.Tx) error {
-		defs, err := e.definitionsOf(tx)
-		if err == nil {
-			flow, err = defs.flow(tx, w.ID, w.Revision)
-		}
+	err := e.db.View(func(tx *storage.Tx) (err error) {
+		flow, err = e.definitionsOf(tx).flow(tx, w.ID, w.Revision)
 		return err
 	})
 	if err != nil {

@@ -115,10 +115,8 @@ func (e *Engine) awaitAgain(tx *storage.Tx, email *automations.Email) error {
 	if err != nil {
 		return err
 	}
-	defs, err := e.definitionsOf(tx)
+	defs := e.definitionsOf(tx)
 	switch {
-	case err != nil:
-		return err
 	case !defs.exists[row.WorkflowID]:
 		return automations.Errorf(automations.KindConflict, "email_automation_deleted", "the automation of the mail was deleted; its mail is not sent again")
 	case row.EmailID == email.ID:

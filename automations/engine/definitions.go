@@ -34,10 +34,10 @@ type flowKey struct {
 }
 
 // definitionsOf returns the definitions that the transaction sees.
-func (e *Engine) definitionsOf(tx *storage.Tx) (*definitions, error) {
+func (e *Engine) definitionsOf(tx *storage.Tx) *definitions {
 	mark := tx.Marks().Definitions
 	if d := e.definitions.Load(); d != nil && d.mark == mark {
-		return d, nil
+		return d
 	}
 	d := &definitions{
 		mark:      mark,
@@ -48,20 +48,20 @@ func (e *Engine) definitionsOf(tx *storage.Tx) (*definitions, error) {
 		templates: map[string]*template{},
 		inline:    map[*automations.SendEmailAction]*template{},
 	}
-	all, err := tx.AllWorkflows()
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range all {
-		d.exists[w.ID] = true
+	tx.EachWorkflow(func(id automations.ID, w *automations.Workflow, damaged error) {
+		d.exists[id] = true // its runs have their revisions, and go on
+		if damaged != nil {
+			e.log.Error("an automation cannot be read; it starts no runs", "automation", id, "error", damaged)
+			return
+		}
 		name := strings.ToLower(w.Trigger)
 		d.byTrigger[name] = append(d.byTrigger[name], w)
 		if w.Status == automations.StatusEnabled {
 			d.triggers = append(d.triggers, w)
 		}
-	}
+	})
 	e.definitions.Store(d)
-	return d, nil
+	return d
 }
 
 // listeners are the workflows with the trigger, enabled or not.

@@ -197,10 +197,7 @@ func (e *Engine) catchUp(held *storage.Held, notes []Note) error {
 
 // catchUpRun advances a run until it waits, without the mail it would send.
 func (e *Engine) catchUpRun(tx *storage.Tx, wake storage.Wake) error {
-	defs, err := e.definitionsOf(tx)
-	if err != nil {
-		return err
-	}
+	defs := e.definitionsOf(tx)
 	for at := now(); ; {
 		if _, _, err := e.advanceRun(tx, defs, wake, at); err != nil {
 			return err

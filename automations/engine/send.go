@@ -135,11 +135,7 @@ func (e *Engine) contentOf(tx *storage.Tx, r *EmailRequest) (*template, rendered
 	if r.Template == "" {
 		return &template{}, rendered{r.Subject, r.HTML, r.Text}, nil
 	}
-	defs, err := e.definitionsOf(tx)
-	if err != nil {
-		return &template{}, rendered{}, err
-	}
-	tmpl, err := defs.template(tx, r.Template)
+	tmpl, err := e.definitionsOf(tx).template(tx, r.Template)
 	if err != nil {
 		return &template{}, rendered{}, err
 	}

@@ -61,10 +61,7 @@ func (e *Engine) advanceDue() (n int, next time.Time, err error) {
 		mailed, erasing, moved = false, false, nil
 		at := e.clock.today()
 		due, _ = tx.DueRuns(at, wakeBatch)
-		defs, err := e.definitionsOf(tx)
-		if err != nil {
-			return err
-		}
+		defs := e.definitionsOf(tx)
 		for _, wake := range due {
 			run, fx, err := e.advanceRun(tx, defs, wake, at)
 			if err != nil {
@@ -354,11 +351,8 @@ func (e *Engine) SkipWait(ref automations.RunRef, notes ...Note) (*automations.R
 		if row, err = tx.Run(ref); err != nil {
 			return err
 		}
-		defs, err := e.definitionsOf(tx)
 		switch {
-		case err != nil:
-			return err
-		case !defs.exists[ref.WorkflowID]: // it is cancelled when its time comes
+		case !e.definitionsOf(tx).exists[ref.WorkflowID]: // it is cancelled when its time comes
 			return storage.ErrNotFound
 		case !row.SkipWait(now()):
 			return automations.Errorf(automations.KindConflict, "run_not_waiting", "the run is %s; only a run that waits for a time or an event can skip the wait", row.Status)
@@ -390,9 +384,5 @@ func (e *Engine) requeue(tx *storage.Tx, row *storage.RunRow) error {
 }
 
 func (e *Engine) flowOf(tx *storage.Tx, row *storage.RunRow) (*automations.Flow, error) {
-	defs, err := e.definitionsOf(tx)
-	if err != nil {
-		return nil, err
-	}
-	return defs.flow(tx, row.WorkflowID, row.Revision)
+	return e.definitionsOf(tx).flow(tx, row.WorkflowID, row.Revision)
 }
