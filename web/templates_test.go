@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -176,4 +177,22 @@ func TestFramesAreBounded(t *testing.T) {
 	if _, ok := f.find(first); ok || len(f.kept) != maxFrames {
 		t.Errorf("%d are kept", len(f.kept))
 	}
+}
+
+// A form that is too large, or was cut short, does nothing: it is not taken for
+// an empty one.
+func TestFormsThatCannotBeRead(t *testing.T) {
+	_, d := newDashboard(t)
+	b := signedIn(t, d)
+	if err := callAs(d, http.MethodPost, "/templates", `{"name":"Kept","alias":"kept","subject":"S","html":"<p>h</p>"}`); err != nil {
+		t.Fatal(err)
+	}
+	page := b.want(b.get("/dashboard/templates"), 200, "Kept")
+	at := regexp.MustCompile(`/dashboard/templates/[0-9a-f-]{36}`).FindString(page)
+	b.want(b.post(at, url.Values{"name": {"Kept"}, "subject": {"New"}, "html": {strings.Repeat("x", maxForm)}}), 413, "too large")
+	b.want(b.do(http.MethodPost, at, "name=Kept&subject=New&html=%3"), 413, "cut short")
+	b.want(b.get(at), 200, `name="subject" value="S"`)
+	automation, _ := made(t, b.post("/dashboard/automations", url.Values{"name": {"A"}, "event": {"x"}}))
+	builder := b.want(b.get(automation+"/edit"), 200, "")
+	b.want(b.submit(builder, "apply", url.Values{"past": {strings.Repeat("x", maxForm)}}), 413, "too large")
 }

@@ -50,7 +50,7 @@ const maxChoice = 64 << 10
 // 8058), or as the form says.
 func (d *Dashboard) unsubscribe(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxChoice)
-	if err := r.ParseMultipartForm(maxChoice); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+	if err := readForm(r, maxChoice); err != nil {
 		d.message(w, r, http.StatusBadRequest, "The form could not be read. Please go back and try again.")
 		return
 	}

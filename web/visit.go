@@ -101,7 +101,7 @@ func (d *Dashboard) page(rt route) http.HandlerFunc {
 		}
 		if r.Method == http.MethodPost {
 			r.Body = http.MaxBytesReader(w, r.Body, rt.maxBody())
-			if err := r.ParseMultipartForm(rt.maxBody()); err != nil && !errors.Is(err, http.ErrNotMultipart) {
+			if err := readForm(r, rt.maxBody()); err != nil {
 				d.message(w, r, http.StatusRequestEntityTooLarge, "The form could not be read: it is too large, or was cut short.")
 				return
 			}
@@ -109,6 +109,19 @@ func (d *Dashboard) page(rt route) http.HandlerFunc {
 		data, err := rt.handle(v)
 		v.answer(rt, data, err)
 	}
+}
+
+// readForm reads a form of either kind. Reading both at once would pass over what
+// is wrong with the first.
+func readForm(r *http.Request, maxBody int64) error {
+	if err := r.ParseForm(); err != nil {
+		return err
+	}
+	err := r.ParseMultipartForm(maxBody)
+	if errors.Is(err, http.ErrNotMultipart) {
+		return nil
+	}
+	return err
 }
 
 // enter finds the session of the request, or leads to the way in.
