@@ -47,7 +47,7 @@ func (r *rig) full() (sum result, err error) {
 		return sum, err
 	}
 	l := newLedger()
-	l.ballast = strings.Repeat("x", 4000)
+	l.ballast = strings.Repeat("x", 40_000) // a slow disk is full in time, too
 	for range r.cycles {
 		if !l.fill(p) {
 			sum.fault("the disk is full, and nothing is refused")

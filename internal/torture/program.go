@@ -141,5 +141,8 @@ func (p *program) call(method, path, body string) (status int, answer []byte, er
 	return resp.StatusCode, answer, err
 }
 
+// standstill is how long nothing may move before what is left is lost.
+const standstill = 15 * time.Second
+
 // between waits for a random time.
 func between(least, most time.Duration) { time.Sleep(least + rand.N(most-least)) }

@@ -58,6 +58,16 @@ func (m *mailServer) Data(r io.Reader) error {
 	return nil
 }
 
+// count is how many messages it has taken.
+func (m *mailServer) count() (all int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, times := range m.taken {
+		all += times
+	}
+	return all
+}
+
 const (
 	mailAutomation = `{"name":"mail","status":"enabled","steps":[{"key":"t","type":"trigger","config":{"event_name":"go"}},
 		{"key":"m","type":"send_email","config":{"subject":"Hi {{event.n}}","html":"<p>{{event.n}}</p>"}}]}`
@@ -99,7 +109,7 @@ func (r *rig) send() (result, error) {
 	if err := p.start(); err != nil {
 		return result{}, err
 	}
-	if err := p.settle(); err != nil {
+	if err := p.settle(box.count); err != nil {
 		return result{}, err
 	}
 	if err := p.stop(); err != nil {
@@ -119,10 +129,11 @@ func postMails(p *program, from int) error {
 	return nil
 }
 
-// settle waits until no mail is under way, at most a minute: what is left then
-// was forgotten.
-func (p *program) settle() error {
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+// settle waits until no mail is under way, or none has been taken for long: what
+// is left then was forgotten.
+func (p *program) settle(taken func() int) error {
+	before := -1
+	for deadline := time.Now().Add(standstill); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		_, queued, err := p.call(http.MethodGet, "/emails?limit=1&status=queued", "")
 		if err != nil {
 			return err
@@ -132,8 +143,11 @@ func (p *program) settle() error {
 			return err
 		}
 		none := []byte(`"data":[]`)
-		if bytes.Contains(queued, none) && (bytes.Contains(sending, none) || time.Until(deadline) < 50*time.Second) {
+		if bytes.Contains(queued, none) && bytes.Contains(sending, none) {
 			return nil
+		}
+		if now := taken(); now != before {
+			before, deadline = now, time.Now().Add(standstill)
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ func timersLane() lane {
 				{"automations/engine/wake.go", "\tvar mailed, erasing bool\n", "\tvar mailed, erasing bool\n\te.db.Update(func(tx *storage.Tx) error {\n\t\tfor _, wake := range due {\n\t\t\ttx.DropWake(wake)\n\t\t}\n\t\treturn nil\n\t})\n"},
 				{"automations/engine/wake.go", "\t\tdue, _ = tx.DueRuns(at, wakeBatch)\n", ""},
 			}},
-			{name: "wakes early", edits: []edit{{"automations/advance.go", "a.world.Now.Add(d.Duration)", "a.world.Now.Add(d.Duration*9/10)"}}},
+			{name: "wakes early", edits: []edit{{"automations/advance.go", "a.world.Now.Add(d.Duration)", "a.world.Now.Add(d.Duration/2)"}}},
 		},
 	}
 }
@@ -30,7 +30,6 @@ const (
 	timersPerKill = 1000
 	shortest      = 2 * time.Second
 	longest       = 6 * time.Second
-	standstill    = 15 * time.Second
 )
 
 func timerDelay(i int) time.Duration {
