@@ -255,7 +255,7 @@ func readCSV(in io.Reader, segment string, texts map[string]bool) (supplier, err
 	if err != nil {
 		return nil, err
 	}
-	table, err := automations.ReadContactCSV(raw)
+	table, err := automations.ReadTable(raw)
 	if err != nil {
 		return nil, err
 	}

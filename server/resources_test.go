@@ -467,6 +467,8 @@ func TestSuppressionsAsCSV(t *testing.T) {
 	csv("/suppressions/import", export()).want(200).has("created", 0).has("existing", 2)
 	csv("/suppressions/import", "").want(422)
 	csv("/suppressions/import", "address\na@example.com\n").want(422)
+	csv("/suppressions/import", "email,origin,created_at\n").want(200).has("created", 0)
+	csv("/suppressions/import", "E-Mail;Origin\nada@example.com;manual\n").want(200).has("existing", 1)
 	csv("/suppressions/import", "email\nnew@example.com\n\"open\n").want(422)
 	r.do(http.MethodGet, "/suppressions/new@example.com", "").want(404) // nothing of a broken file is imported
 	r.do(http.MethodPost, "/suppressions/import", "email\na@example.com\n").want(415)

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"encoding/csv"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -105,14 +103,13 @@ func (s *Server) importSuppressions(r *request) (answer, error) {
 }
 
 func readSuppressionCSV(r *request, result *wireSuppressionImport) (suppressions []*automations.Suppression, err error) {
-	in := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(r.body, []byte("\xef\xbb\xbf")))) // spreadsheets write a byte order mark
-	in.FieldsPerRecord = -1
-	head, err := in.Read()
-	for i := range head {
-		head[i] = strings.ToLower(strings.TrimSpace(head[i]))
+	table, err := automations.ReadTable(r.body)
+	if err != nil {
+		return nil, err
 	}
-	emailAt, originAt := slices.Index(head, "email"), slices.Index(head, "origin")
-	if err != nil || emailAt < 0 {
+	emailAt := slices.Index(table.Columns(), automations.ColumnEmail)
+	originAt := slices.IndexFunc(table.Head, func(name string) bool { return strings.EqualFold(name, "origin") })
+	if emailAt < 0 {
 		return nil, automations.Errorf(automations.KindInvalid, "", "the first line must name the columns, one of them email")
 	}
 	leaveOut := func(line int, message string) {
@@ -120,32 +117,25 @@ func readSuppressionCSV(r *request, result *wireSuppressionImport) (suppressions
 			result.Errors = append(result.Errors, wireCSVError{line, message})
 		}
 	}
-	for {
-		row, err := in.Read()
-		if errors.Is(err, io.EOF) {
-			return suppressions, nil
-		}
-		if wrong, ok := errors.AsType[*csv.ParseError](err); ok {
-			return nil, automations.Errorf(automations.KindInvalid, "", "line %d is not CSV: %s; nothing was imported", wrong.Line, wrong.Err)
-		}
-		line, _ := in.FieldPos(0)
-		if emailAt >= len(row) {
-			leaveOut(line, "the row has no email")
+	for _, row := range table.Rows {
+		if emailAt >= len(row.Cells) {
+			leaveOut(row.Line, "the row has no email")
 			continue
 		}
-		email, err := automations.NormalizeMailbox(row[emailAt])
+		email, err := automations.NormalizeMailbox(row.Cells[emailAt])
 		if err != nil {
-			leaveOut(line, err.Error())
+			leaveOut(row.Line, err.Error())
 			continue
 		}
 		suppression := newSuppression(r, email)
-		if originAt >= 0 && originAt < len(row) && row[originAt] != "" {
-			suppression.Origin = automations.SuppressionOrigin(strings.ToLower(strings.TrimSpace(row[originAt])))
+		if originAt >= 0 && originAt < len(row.Cells) && row.Cells[originAt] != "" {
+			suppression.Origin = automations.SuppressionOrigin(strings.ToLower(strings.TrimSpace(row.Cells[originAt])))
 			if !slices.Contains(automations.SuppressionOrigins(), suppression.Origin) {
-				leaveOut(line, "origin must be bounce, complaint or manual")
+				leaveOut(row.Line, "origin must be bounce, complaint or manual")
 				continue
 			}
 		}
 		suppressions = append(suppressions, suppression)
 	}
+	return suppressions, nil
 }

@@ -60,7 +60,7 @@ type contactImport struct {
 	mu       sync.Mutex
 	at       time.Time
 	ID, File string
-	table    automations.ContactCSV
+	table    automations.Table
 	kinds    []string       // what the columns mean
 	Skip     bool           // contacts that exist are left alone
 	Segment  automations.ID // that all are put into; zero for none
@@ -140,10 +140,12 @@ func (v *visit) readImport() (*contactImport, error) {
 		return nil, automations.Errorf(automations.KindTooLarge, "", "the file is larger than %s; split it", byteSize(maxImportBytes))
 	}
 	job.File = info.Filename
-	if job.table, err = automations.ReadContactCSV(raw); err != nil {
+	if job.table, err = automations.ReadTable(raw); err != nil {
 		return nil, err
 	}
 	switch columns := len(job.table.Head); {
+	case len(job.table.Rows) == 0:
+		return nil, automations.Errorf(automations.KindInvalid, "", "the file has a first line and nothing below it")
 	case columns > maxImportColumns:
 		return nil, automations.Errorf(automations.KindInvalid, "", "the file has %d columns; %d are read", columns, maxImportColumns)
 	case len(job.table.Rows) > maxImportRows:
@@ -176,7 +178,7 @@ func (v *visit) tryImport(job *contactImport) error {
 }
 
 // cutBatch takes the rows of the next batch, one at least.
-func cutBatch(rows []automations.ContactRow) (batch, rest []automations.ContactRow) {
+func cutBatch(rows []automations.TableRow) (batch, rest []automations.TableRow) {
 	size := 0
 	for i, row := range rows {
 		if size += row.Size(); i == importBatch || i > 0 && size > importBytes {
@@ -193,7 +195,7 @@ type savedContact struct {
 
 // sendBatch sends rows through the API and counts the answers; judge may see one
 // differently.
-func (v *visit) sendBatch(job *contactImport, batch []automations.ContactRow, query url.Values, report *importReport, judge func(savedContact) string) error {
+func (v *visit) sendBatch(job *contactImport, batch []automations.TableRow, query url.Values, report *importReport, judge func(savedContact) string) error {
 	if !slices.Contains(job.kinds, automations.ColumnEmail) {
 		return nil // the page asks for it
 	}

@@ -11,24 +11,24 @@ import (
 	"unicode/utf8"
 )
 
-// ContactCSV is a file of contacts: a first line that names the columns, and
+// Table is a CSV file about people: a first line that names the columns, and
 // rows below it.
-type ContactCSV struct {
+type Table struct {
 	Head []string // with underscores for spaces, which templates cannot name
-	Rows []ContactRow
+	Rows []TableRow
 }
 
-// ContactRow is a row of a file, with the line that it begins at.
-type ContactRow struct {
+// TableRow is a row of a table, with the line that it begins at.
+type TableRow struct {
 	Line  int
 	Cells []string
 }
 
-// ReadContactCSV reads a file in UTF-8, the columns of which commas, semicolons
+// ReadTable reads a file in UTF-8, its columns kept apart by commas, semicolons
 // or tabs keep apart. Its errors are for who has made the file.
-func ReadContactCSV(raw []byte) (file ContactCSV, err error) {
-	refuse := func(format string, args ...any) (ContactCSV, error) {
-		return ContactCSV{}, Errorf(KindInvalid, "", format, args...)
+func ReadTable(raw []byte) (t Table, err error) {
+	refuse := func(format string, args ...any) (Table, error) {
+		return Table{}, Errorf(KindInvalid, "", format, args...)
 	}
 	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")) // spreadsheets write a byte order mark
 	if !utf8.Valid(raw) {
@@ -46,24 +46,21 @@ func ReadContactCSV(raw []byte) (file ContactCSV, err error) {
 			return refuse("line %d is not CSV: %s", wrong.Line, wrong.Err)
 		}
 		if err != nil {
-			return ContactCSV{}, err
+			return Table{}, err
 		}
-		if file.Head == nil {
+		if t.Head == nil {
 			for _, name := range cells {
-				file.Head = append(file.Head, strings.Join(strings.Fields(name), "_"))
+				t.Head = append(t.Head, strings.Join(strings.Fields(name), "_"))
 			}
 			continue
 		}
 		line, _ := in.FieldPos(0)
-		file.Rows = append(file.Rows, ContactRow{line, cells})
+		t.Rows = append(t.Rows, TableRow{line, cells})
 	}
-	switch {
-	case len(file.Head) == 0:
+	if len(t.Head) == 0 {
 		return refuse("the file is empty; its first line must name the columns, one of them email")
-	case len(file.Rows) == 0:
-		return refuse("the file has a first line and nothing below it")
 	}
-	return file, nil
+	return t, nil
 }
 
 // separator is the one that the first line has most of.
@@ -99,9 +96,9 @@ var columnNames = map[string]string{
 }
 
 // Columns says what the columns most likely mean.
-func (file ContactCSV) Columns() []string {
-	kinds := make([]string, len(file.Head))
-	for i, name := range file.Head {
+func (t Table) Columns() []string {
+	kinds := make([]string, len(t.Head))
+	for i, name := range t.Head {
 		words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '_' || r == '-' })
 		kind, known := columnNames[strings.Join(words, "_")]
 		if !known || kind != ColumnNothing && slices.Contains(kinds[:i], kind) {
@@ -113,7 +110,7 @@ func (file ContactCSV) Columns() []string {
 }
 
 // Size is how many bytes the cells have.
-func (row ContactRow) Size() (n int) {
+func (row TableRow) Size() (n int) {
 	for _, cell := range row.Cells {
 		n += len(cell)
 	}
@@ -122,7 +119,7 @@ func (row ContactRow) Size() (n int) {
 
 // Contact is the row as the API takes contacts. Empty cells say nothing. texts
 // are the properties that are declared to be texts: 0123 is no number there.
-func (row ContactRow) Contact(head, kinds []string, texts map[string]bool) (map[string]json.RawMessage, error) {
+func (row TableRow) Contact(head, kinds []string, texts map[string]bool) (map[string]json.RawMessage, error) {
 	if len(row.Cells) > len(head) {
 		return nil, Errorf(KindInvalid, "", "the row has %d cells and the first line %d", len(row.Cells), len(head))
 	}
