@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"encoding/base64"
 	"io"
 	"mime"
@@ -121,19 +122,20 @@ func quoted(w io.Writer, text string) error {
 
 // part makes a MIME entity of the attachment.
 func (a Attachment) part() part {
-	kind, _, err := mime.ParseMediaType(a.ContentType)
+	kind, parameters, err := mime.ParseMediaType(a.ContentType)
 	if err != nil {
 		kind, _, err = mime.ParseMediaType(mime.TypeByExtension(filepath.Ext(a.Filename)))
+		parameters = nil // what it says of the charset is a guess
 	}
 	if err != nil || strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/") {
-		kind = "application/octet-stream"
+		kind, parameters = "application/octet-stream", nil
 	}
 	disposition := "attachment"
 	if a.ContentID != "" {
 		disposition = "inline"
 	}
 	header := textproto.MIMEHeader{
-		"Content-Type":              {kind},
+		"Content-Type":              {cmp.Or(mime.FormatMediaType(kind, parameters), kind)},
 		"Content-Transfer-Encoding": {"base64"},
 		"Content-Disposition":       {disposition + "; " + filenameParameter(a.Filename)},
 	}

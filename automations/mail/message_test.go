@@ -127,15 +127,20 @@ func TestAttachmentsAndHeaders(t *testing.T) {
 	if err != nil || !slices.Equal(shape, want) {
 		t.Errorf("%v\n%s", err, strings.Join(shape, "\n"))
 	}
-	for _, want := range []string{`; type="multipart/alternative"`, "filename*=utf-8''a%2Fgr%C3%B6"} { // as the RFCs have it; not all readers mind
+	for _, want := range []string{"Content-Type: text/csv; charset=utf-8\r\n", `; type="multipart/alternative"`, "filename*=utf-8''a%2Fgr%C3%B6"} { // as the RFCs have it; not all readers mind
 		if !bytes.Contains(raw, []byte(want)) {
 			t.Errorf("%s is not in\n%s", want, raw)
 		}
 	}
 	m.Text = "The text."
-	m.Attachments = append(m.Attachments, Attachment{Filename: "notes.txt", Content: []byte("notes")}, Attachment{Filename: "page.html", ContentID: "page", Content: []byte("<b>page</b>")})
+	m.Attachments = append(m.Attachments, Attachment{Filename: "a.ics", ContentType: "text/calendar; method=REQUEST; x*=utf-8''%0D%0ABcc%3A%20x", Content: []byte("BEGIN:VCALENDAR")},
+		Attachment{Filename: "notes.txt", Content: []byte("notes")}, Attachment{Filename: "page.html", ContentID: "page", Content: []byte("<b>page</b>")})
 	if raw, err = m.Bytes(); err != nil {
 		t.Fatal(err)
+	}
+	checkLines(t, raw)
+	if !bytes.Contains(raw, []byte("Content-Type: text/calendar; method=REQUEST; x*=utf-8''%0D%0ABcc%3A%20x\r\n")) { // without its method it is no invitation
+		t.Errorf("%s", raw)
 	}
 	if view, err := ParseView(raw); err != nil || view.HTML != m.HTML || view.Text != m.Text {
 		t.Errorf("%q %v", view, err)
