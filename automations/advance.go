@@ -147,7 +147,10 @@ func (a *advance) park(status RunStatus, at time.Time) {
 
 func (a *advance) delay(st *StepState, d *DelayAction) {
 	if st.Status == StepRunning {
-		st.Status, st.ScheduledFor = StepWaiting, a.world.Now.Add(d.Duration)
+		st.Status = StepWaiting
+		if st.ScheduledFor.IsZero() {
+			st.ScheduledFor = a.world.Now.Add(d.Duration)
+		}
 	}
 	if a.world.Now.Before(st.ScheduledFor) {
 		a.park(RunWaiting, st.ScheduledFor)
@@ -171,7 +174,7 @@ func (a *advance) wait(st *StepState, w *WaitAction) {
 			}
 		}
 		st.Status = StepWaiting
-		if w.Timeout > 0 {
+		if w.Timeout > 0 && st.ScheduledFor.IsZero() {
 			st.ScheduledFor = a.world.Now.Add(w.Timeout)
 		}
 	}

@@ -35,3 +35,29 @@ func TestStepsSeeEarlierSteps(t *testing.T) {
 		t.Errorf("the run is %s, the sum %s, the second condition %s", r.Status, c.Properties["sum"], r.Steps["s"].Output)
 	}
 }
+
+// A delay or a wait whose run failed, as when what it needs could not be read,
+// and is retried ends when it was to end.
+func TestRetriedDelaysKeepTheirTime(t *testing.T) {
+	for _, waits := range []string{`{"key":"d","type":"delay","config":{"duration":"30 days"}}`, `{"key":"d","type":"wait_for_event","config":{"event_name":"paid","timeout":"30 days"}}`} {
+		f, _, err := define("["+trig+","+waits+"]", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		start := &Delivery{ID: ID{1}, Event: "x", Payload: json.RawMessage(`{}`)}
+		r := NewRun(ID{2}, &Workflow{Revision: 1}, f, start, now)
+		at := func(days int) {
+			Advance(f, r, &World{Now: now.AddDate(0, 0, days), Trigger: start, Contact: &Contact{}})
+		}
+		at(0)
+		r.Fail("d", "damaged", now.AddDate(0, 0, 29))
+		r.Retry(now.AddDate(0, 0, 29))
+		if at(29); r.Status != RunWaiting || !r.WakeAt.Equal(now.AddDate(0, 0, 30)) || r.Steps["d"].Visit != 2 {
+			t.Errorf("%s: the run is %s until %s", waits, r.Status, r.WakeAt)
+		}
+		if at(30); r.Status != RunCompleted {
+			t.Errorf("%s: the run is %s at its time", waits, r.Status)
+		}
+	}
+}

@@ -78,10 +78,11 @@ func (r *Run) end(status RunStatus, now time.Time) {
 	r.WakeAt, r.EmailID = time.Time{}, ID{}
 }
 
-// Retry makes a failed run due again at the step that failed, as a new visit.
+// Retry makes a failed run due again at the step that failed, as a new visit. What
+// was to wait for a time waits for the same.
 func (r *Run) Retry(now time.Time) {
 	st := r.step(r.FailedStep)
-	*st = StepState{Status: StepPending, Visit: st.Visit}
+	*st = StepState{Status: StepPending, Visit: st.Visit, ScheduledFor: st.ScheduledFor}
 	r.CurrentStep, r.FailedStep, r.FailureReason = r.FailedStep, "", ""
 	r.Panics, r.CompletedAt = 0, time.Time{}
 	r.wake(now)
