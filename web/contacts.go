@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -198,6 +199,7 @@ type contactForm struct {
 	Email, FirstName, LastName string
 	Unsubscribed               bool
 	Properties                 []propertyRow
+	Was                        string `json:"-"` // the form as it was first shown, as JSON
 }
 
 type propertyRow struct{ Name, Value string }
@@ -210,13 +212,14 @@ func contactFormOf(c *automations.Contact) contactForm {
 	for _, name := range slices.Sorted(maps.Keys(c.Properties)) {
 		form.Properties = append(form.Properties, propertyRow{name, automations.PropertyText(c.Properties[name])})
 	}
+	form.Was = string(encodeJSON(form))
 	return form
 }
 
 // typedContact reads the form.
 func (v *visit) typedContact() contactForm {
 	f := v.PostForm
-	form := contactForm{Email: f.Get("email"), FirstName: f.Get("first_name"), LastName: f.Get("last_name"), Unsubscribed: f.Get("unsubscribed") != ""}
+	form := contactForm{Email: f.Get("email"), FirstName: f.Get("first_name"), LastName: f.Get("last_name"), Unsubscribed: f.Get("unsubscribed") != "", Was: f.Get("was")}
 	values := f["value"]
 	for i, name := range f["property"] {
 		if name = strings.TrimSpace(name); name != "" && i < len(values) {
@@ -226,24 +229,50 @@ func (v *visit) typedContact() contactForm {
 	return form
 }
 
-// wire is the form in the fields of the API: of what was, only what is different.
-func (form contactForm) wire(was *automations.Contact) map[string]any {
-	in := map[string]any{"email": form.Email, "first_name": form.FirstName, "last_name": form.LastName, "unsubscribed": form.Unsubscribed}
+// wire is the form in the fields of the API: only what is different from what it
+// showed. What has changed elsewhere since then, such as that the contact has
+// unsubscribed, stays.
+func (form contactForm) wire(was contactForm) map[string]any {
+	in := map[string]any{}
+	put := func(name, was, now string) {
+		if now != was {
+			in[name] = now
+		}
+	}
+	put("email", was.Email, form.Email)
+	put("first_name", was.FirstName, form.FirstName)
+	put("last_name", was.LastName, form.LastName)
+	if form.Unsubscribed != was.Unsubscribed {
+		in["unsubscribed"] = form.Unsubscribed
+	}
 	properties := map[string]any{}
-	for name := range was.Properties {
-		properties[name] = nil // unless it is still there
+	for _, row := range was.Properties {
+		properties[row.Name] = nil // unless it is still there
 	}
 	for _, row := range form.Properties {
-		had, has := was.Properties[row.Name]
+		i := slices.IndexFunc(was.Properties, func(had propertyRow) bool { return had.Name == row.Name })
 		switch {
-		case has && automations.PropertyText(had) == row.Value:
+		case i >= 0 && oneLine.Replace(was.Properties[i].Value) == row.Value:
 			delete(properties, row.Name)
 		case row.Value != "":
 			properties[row.Name] = automations.PropertyValue(row.Value)
 		}
 	}
-	in["properties"] = properties
+	if len(properties) > 0 {
+		in["properties"] = properties
+	}
 	return in
+}
+
+// oneLine makes a text what browsers make of it in a field of one line.
+var oneLine = strings.NewReplacer("\r", "", "\n", "")
+
+// shown is what the form showed first, or would show of the contact.
+func (form contactForm) shown(c *automations.Contact) (was contactForm) {
+	if json.Unmarshal([]byte(form.Was), &was) != nil {
+		return contactFormOf(c)
+	}
+	return was
 }
 
 func (v *visit) newContact() (any, error) { return contactForm{Email: v.FormValue("email")}, nil }
@@ -253,7 +282,7 @@ func (v *visit) createContact() (any, error) {
 	var made struct {
 		ID automations.ID `json:"id"`
 	}
-	err := v.call(http.MethodPost, "/contacts", form.wire(&automations.Contact{}), &made)
+	err := v.call(http.MethodPost, "/contacts", form.wire(contactForm{}), &made)
 	return orAgain(err, redirect{home + "/contacts/" + made.ID.String(), "The contact is stored."}, func() (contactForm, error) { return form, nil })
 }
 
@@ -268,7 +297,10 @@ func (v *visit) changeContact() (any, error) {
 	switch v.PathValue("change") {
 	case "edit":
 		form := v.typedContact()
-		err, at.notice = v.call(http.MethodPatch, path, form.wire(page.Contact), nil), "Saved."
+		if changes := form.wire(form.shown(page.Contact)); len(changes) > 0 {
+			err = v.call(http.MethodPatch, path, changes, nil)
+		}
+		at.notice = "Saved."
 		again = func() (contactPage, error) { return v.contactPage(&form) }
 	case "join":
 		err = v.call(http.MethodPost, path+"/segments/"+esc(v.PostForm.Get("segment")), nil, nil)

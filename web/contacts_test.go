@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -259,4 +260,33 @@ func TestTimelineOfWaits(t *testing.T) {
 	if !strings.Contains(page, "conditions not met") {
 		t.Error("nothing says that a wait did not take the event")
 	}
+}
+
+// A form that was opened a while ago changes what was typed into it and nothing
+// else: not that the contact has unsubscribed since, nor what automations wrote.
+func TestStaleContactForm(t *testing.T) {
+	db, d := newDashboard(t)
+	b := signedIn(t, d)
+	path := b.post("/dashboard/contacts/new", url.Values{"email": {"ada@example.com"}, "first_name": {"Ada"}, "property": {"plan", "n"}, "value": {"free", "1"}}).Header.Get("Location")
+	page := b.want(b.get(path), 200, "Who it is")
+	was := html.UnescapeString(strings.Split(strings.SplitAfter(page, `name="was" value="`)[1], `"`)[0])
+	if err := callAs(d, http.MethodPatch, "/contacts/ada@example.com", `{"unsubscribed":true,"last_name":"Lovelace","properties":{"plan":"pro","seats":5}}`); err != nil {
+		t.Fatal(err)
+	}
+	form := url.Values{"email": {"ada@example.com"}, "first_name": {"Augusta"}, "last_name": {""}, "property": {"n", "plan"}, "value": {"2", "free"}, "was": {was}}
+	refused := maps.Clone(form)
+	refused.Set("email", "broken")
+	page = b.want(b.post(path+"/edit", refused), 422, "is not an e-mail address")
+	if !strings.Contains(page, html.EscapeString(was)) && !strings.Contains(html.UnescapeString(page), was) {
+		t.Error("what the form showed first is forgotten")
+	}
+	b.want(b.post(path+"/edit", form), 303, "")
+	contactIs(t, db, "ada@example.com", func(c *automations.Contact) bool {
+		return c.FirstName == "Augusta" && c.LastName == "Lovelace" && c.Unsubscribed && string(c.Properties["plan"]) == `"pro"` && string(c.Properties["n"]) == "2" && string(c.Properties["seats"]) == "5"
+	})
+	form.Set("first_name", "Ada")
+	form.Set("value", "1") // n; plan is left out, which removes it
+	form["property"] = []string{"n"}
+	b.want(b.post(path+"/edit", form), 303, "")
+	contactIs(t, db, "ada@example.com", func(c *automations.Contact) bool { return c.Properties["plan"] == nil && len(c.Properties) == 2 })
 }

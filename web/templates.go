@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
@@ -70,7 +71,10 @@ type templateForm struct {
 	Variables                                       []variableRow
 	Contact, Event, Values                          string
 	To                                              string // of a test
+	Seen                                            string // when the template that the form shows was saved
 }
+
+func seen(t *automations.Template) string { return t.UpdatedAt.Format(time.RFC3339Nano) }
 
 // variableRow is the declaration of a variable as it is typed.
 type variableRow struct {
@@ -84,7 +88,7 @@ func formOf(t *automations.Template) templateForm {
 	c := t.Draft
 	return templateForm{
 		Name: t.Name, Alias: t.Alias, From: c.From, Subject: c.Subject, ReplyTo: strings.Join(c.ReplyTo, ", "), HTML: c.HTML, Text: c.Text,
-		Variables: rowsOf(c.Variables), Event: "{}", Values: "{}",
+		Variables: rowsOf(c.Variables), Event: "{}", Values: "{}", Seen: seen(t),
 	}
 }
 
@@ -102,7 +106,7 @@ func (v *visit) typedTemplate() templateForm {
 	f := v.PostForm
 	form := templateForm{
 		Name: f.Get("name"), Alias: f.Get("alias"), From: f.Get("from"), Subject: f.Get("subject"), ReplyTo: f.Get("reply_to"),
-		HTML: lines(f.Get("html")), Text: lines(f.Get("text")), Contact: strings.TrimSpace(f.Get("contact")), Event: f.Get("event"), Values: f.Get("values"), To: strings.TrimSpace(f.Get("to")),
+		HTML: lines(f.Get("html")), Text: lines(f.Get("text")), Contact: strings.TrimSpace(f.Get("contact")), Event: f.Get("event"), Values: f.Get("values"), To: strings.TrimSpace(f.Get("to")), Seen: f.Get("seen"),
 	}
 	types, fallbacks := f["type"], f["fallback"]
 	for i, key := range f["key"] {
@@ -222,6 +226,10 @@ func (v *visit) changeTemplate(done string, then func(path string) error) (any, 
 	page, err := v.templatePage(&form)
 	if err != nil {
 		return nil, err
+	}
+	if form.Seen != "" && form.Seen != seen(page.Template) {
+		page.Form.Seen = seen(page.Template)
+		return refused{page, automations.Errorf(automations.KindConflict, "", "the template was saved elsewhere after you opened it, so nothing is saved yet: press the button again to replace it with what is here, or open the page anew to see it")}, nil
 	}
 	changes := form.content(page.Template)
 	changes["name"], changes["alias"] = form.Name, form.Alias

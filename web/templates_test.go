@@ -196,3 +196,25 @@ func TestFormsThatCannotBeRead(t *testing.T) {
 	builder := b.want(b.get(automation+"/edit"), 200, "")
 	b.want(b.submit(builder, "apply", url.Values{"past": {strings.Repeat("x", maxForm)}}), 413, "too large")
 }
+
+// Two who change the same template do not overwrite each other without knowing.
+func TestTemplateInTwoTabs(t *testing.T) {
+	_, d := newDashboard(t)
+	b := signedIn(t, d)
+	at := newTemplate(t, b, "Both")
+	field := func(page, name string) string {
+		return strings.Split(strings.SplitAfter(page, `name="`+name+`" value="`)[1], `"`)[0]
+	}
+	opened := field(b.want(b.get(at), 200, ""), "seen")
+	form := func(subject, seen string) url.Values {
+		return url.Values{"name": {"Both"}, "subject": {subject}, "html": {"<p>x</p>"}, "event": {"{}"}, "values": {"{}"}, "seen": {seen}}
+	}
+	b.want(b.post(at, form("First", opened)), 303, "")
+	page := b.want(b.post(at+"/publish", form("Second", "2026-01-31T12:00:00Z")), 422, "saved elsewhere")
+	if field(page, "subject") != "Second" {
+		t.Error("what was typed is lost")
+	}
+	b.want(b.get(at), 200, `value="First"`)
+	b.want(b.post(at, form("Second", field(page, "seen"))), 303, "")
+	b.want(b.get(at), 200, `value="Second"`)
+}
