@@ -217,3 +217,43 @@ func TestRescheduledWhileDue(t *testing.T) {
 		}
 	})
 }
+
+// What became of a mail is written down when the file takes it, however long it
+// does not: the mail is not left in hand until the next start.
+func TestResultOutlastsAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sends := 0
+		e := newEngine(t, Config{Sender: sendFunc(func(string, []string, []byte) (mail.Reply, error) {
+			sends++
+			time.Sleep(time.Minute)
+			return mail.Reply{Code: 250, Text: "ok"}, nil
+		})})
+		workflow(t, e.db, sendNow, "", nil)
+		e.start(t)
+		run := e.mustAccept(t, event("start", "a@example.com")).Started[0]
+		time.Sleep(idle)
+		release := make(chan struct{})
+		go e.db.Update(func(*storage.Tx) error { <-release; return nil })
+		synctest.Wait()
+		for queued := true; queued; {
+			refused := make(chan struct{})
+			go func() {
+				if e.db.Update(func(*storage.Tx) error { return nil }) != nil {
+					close(refused)
+				}
+			}()
+			synctest.Wait()
+			select {
+			case <-refused:
+				queued = false
+			default:
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		close(release)
+		time.Sleep(2 * idle)
+		if m, r := mailOf(t, e, run), runOf(t, e.db, run); sends != 1 || m.Status != automations.EmailSent || r.Status != automations.RunCompleted {
+			t.Errorf("%d attempts, the mail is %s, its run %s", sends, m.Status, r.Status)
+		}
+	})
+}

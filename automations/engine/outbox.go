@@ -156,7 +156,15 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 	}
 	reply, sendErr := e.cfg.Sender.Send(ctx, mail.Envelope{From: m.from, To: m.to, Message: m.content.Message, ID: m.id, Mark: slot.mark})
 	e.handovers.count(reply, sendErr)
-	return e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(reply)...)
+	for { // nobody else knows: the slot is kept, and what it has marked, until it is written down
+		err := e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(reply)...)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if err := e.survive(ctx, "recording what became of a mail", err); err != nil {
+			return err
+		}
+	}
 }
 
 // isDue reports whether a mail is still to be sent now: it may have been
