@@ -25,7 +25,7 @@ type TableRow struct {
 }
 
 // ReadTable reads a file in UTF-8, its columns kept apart by commas, semicolons
-// or tabs keep apart. Its errors are for who has made the file.
+// or tabs. Its errors are for who has made the file.
 func ReadTable(raw []byte) (t Table, err error) {
 	refuse := func(format string, args ...any) (Table, error) {
 		return Table{}, Errorf(KindInvalid, "", format, args...)

@@ -23,6 +23,7 @@ import (
 // setup is what init asks for.
 type setup struct {
 	baseURL, from, server, tls, username, password, passwordFile string
+	yes, force, noProbe                                          bool // the flags
 }
 
 // question is one line of the conversation. Its answer is kept when the
@@ -36,7 +37,6 @@ type question struct {
 
 func newInit(a *app) *cobra.Command {
 	s := &setup{}
-	var yes, force, noProbe bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Write a configuration, from a few questions",
@@ -44,9 +44,9 @@ func newInit(a *app) *cobra.Command {
 it, try that mail server, and write a configuration with comments: config.yaml,
 or the file that --config names, readable by you alone.
 
-What is given as a flag is not asked. With --yes nothing is asked. Nothing is
-written when an answer is refused or the mail server cannot be reached;
---no-probe does not try it.`,
+What is given as a flag is not asked. With --yes nothing is asked, and nothing is
+written when an answer is refused or the mail server cannot be reached; --no-probe
+does not try it.`,
 		Example: `  opensend init
   opensend init --config /etc/opensend/config.yaml
   opensend init --yes --base-url https://mail.example.com --from "Example <hello@example.com>" --smtp-host smtp.example.com --smtp-username example --smtp-password-file /etc/opensend/smtp-password`,
@@ -59,9 +59,9 @@ written when an answer is refused or the mail server cannot be reached;
 	f.StringVar(&s.tls, "smtp-tls", "", "starttls, tls or none (default by the port)")
 	f.StringVar(&s.username, "smtp-username", "", "the `name` to sign in with there")
 	f.StringVar(&s.passwordFile, "smtp-password-file", "", "the `file` that holds the password; it is read at each start")
-	f.BoolVar(&yes, "yes", false, "ask nothing: flags and defaults are the answers")
-	f.BoolVar(&force, "force", false, "replace a configuration that is there")
-	f.BoolVar(&noProbe, "no-probe", false, "do not try the mail server")
+	f.BoolVar(&s.yes, "yes", false, "ask nothing: flags and defaults are the answers")
+	f.BoolVar(&s.force, "force", false, "replace a configuration that is there")
+	f.BoolVar(&s.noProbe, "no-probe", false, "do not try the mail server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		path := a.configPath
 		if path == "" {
@@ -70,15 +70,15 @@ written when an answer is refused or the mail server cannot be reached;
 		switch info, err := os.Stat(path); {
 		case err == nil && info.IsDir():
 			return usage(cmd, "%s is a folder; name a file in it, such as --config %s", path, filepath.Join(path, configFile))
-		case !errors.Is(err, fs.ErrNotExist) && !force:
+		case !errors.Is(err, fs.ErrNotExist) && !s.force:
 			return &exitError{exitFailed, fmt.Errorf("%s exists already; name another file with --config, or replace it with --force", path), ""}
 		}
-		if !yes {
+		if !s.yes {
 			if err := a.interview(cmd, s); err != nil {
 				return err
 			}
 		}
-		return a.initialize(path, s, force, noProbe)
+		return a.initialize(cmd, path, s)
 	}
 	return cmd
 }
@@ -169,7 +169,7 @@ func (s *setup) smtp(c *SMTPConfig) error {
 }
 
 // initialize tries the mail server and writes the file.
-func (a *app) initialize(path string, s *setup, force, noProbe bool) error {
+func (a *app) initialize(cmd *cobra.Command, path string, s *setup) error {
 	if s.passwordFile != "" { // the server may run elsewhere
 		full, err := filepath.Abs(s.passwordFile)
 		if err != nil {
@@ -181,16 +181,24 @@ func (a *app) initialize(path string, s *setup, force, noProbe bool) error {
 	if err != nil {
 		return configError(err)
 	}
-	if sender := cfg.sender(); sender != nil && !noProbe {
+	if sender := cfg.sender(); sender != nil && !s.noProbe {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
 		fmt.Fprintf(a.stderr, "trying %s ...\n", sender.Addr)
-		if err := sender.Probe(ctx); err != nil {
+		err := sender.Probe(ctx)
+		switch {
+		case err == nil:
+			fmt.Fprintf(a.stderr, "%s answers\n", sender.Addr)
+		case s.yes:
 			return fmt.Errorf("nothing is written, the mail server cannot be used: %w; correct it, or give --no-probe", err)
+		default: // the answers are not lost for it
+			fmt.Fprintf(a.stderr, "the mail server cannot be used: %s\n", err)
+			if a.confirm(cmd, "Write the configuration all the same?", false) != nil {
+				return errors.New("nothing is written; correct it, or give --no-probe")
+			}
 		}
-		fmt.Fprintf(a.stderr, "%s answers\n", sender.Addr)
 	}
-	if err := writePrivately(path, s.text(cfg), force); err != nil {
+	if err := writePrivately(path, s.text(cfg), s.force); err != nil {
 		return err
 	}
 	with := ""
