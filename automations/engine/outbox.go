@@ -214,6 +214,12 @@ func (e *Engine) prepare(id automations.ID) (*outgoing, error) {
 		barred, err = refusals(tx, email)
 		return err
 	})
+	if _, damaged := errors.AsType[*storage.CorruptError](err); email != nil && (damaged || errors.Is(err, storage.ErrNotFound)) {
+		e.log.Error("a mail cannot be sent", "email", id, "error", err)
+		return nil, e.settle(id, nil, func(email *automations.Email) {
+			email.Status, email.LastError = automations.EmailFailed, "what the mail needs cannot be read; the server's log says more"
+		})
+	}
 	if err != nil || email == nil {
 		return nil, err
 	}
