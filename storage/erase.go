@@ -54,10 +54,13 @@ func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
 		return false, err
 	}
 	if of.Stage == len(eraseStages) {
-		if err := errors.Join(tx.dropAnswersNaming(of), tx.eraseSuppressed(of)); err != nil {
+		if of.Next, err = tx.dropAnswersNaming(of, rows); err != nil {
 			return false, err
 		}
-		return true, tx.delete(erasuresBucket, key)
+		if of.Next != nil {
+			return true, tx.putRecord(erasuresBucket, key, of)
+		}
+		return true, errors.Join(tx.eraseSuppressed(of), tx.delete(erasuresBucket, key))
 	}
 	if of.Stage == 0 && of.Next == nil {
 		if err := tx.dropWaitsOf(of.ContactID); err != nil {
@@ -124,7 +127,7 @@ func (tx *Tx) EraseAddress(email string, id automations.ID) error {
 }
 
 func newErasure(of Person) *Erasure {
-	return &Erasure{Person: of, Began: time.Now().UTC().Truncate(time.Millisecond)}
+	return &Erasure{Person: of, Began: time.Now().UTC()}
 }
 
 func (tx *Tx) dropWaitsOf(contact automations.ID) error {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,32 @@ func finishErasures(t *testing.T, db *DB) {
 			return err
 		})
 	}
+}
+
+// Kept answers are looked at a few at a time, from slot to slot: nobody waits
+// for all those of a day.
+func TestErasureOfAnswers(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "x.db"))
+	key := func(i int) string { return strconv.Itoa(i) }
+	at := func(i int) time.Time { return time.Now().Add(-time.Duration(i%3) * 24 * time.Hour) }
+	db.must(t, func(tx *Tx) error {
+		for i := range 30 {
+			to := []string{gone, "jo." + gone}[i/3%2]
+			if err := tx.AddIdempotentAnswer("door", key(i), &IdempotentAnswer{Answer: []byte(`{"to":"` + to + `"}`), CreatedAt: at(i)}); err != nil {
+				return err
+			}
+		}
+		return tx.EraseAddress(gone, newID())
+	})
+	finishErasures(t, db)
+	db.View(func(tx *Tx) error {
+		for i := range 30 {
+			if _, err := tx.IdempotentAnswer("door", key(i), at(i)); errors.Is(err, ErrNotFound) != (i/3%2 == 0) {
+				t.Errorf("answer %d: %v", i, err)
+			}
+		}
+		return nil
+	})
 }
 
 // A record that is damaged does not keep the others from being erased, nor does

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -19,6 +20,9 @@ import (
 // slot of some tier, and a slot is empty of living records one tier after its
 // end.
 var tiers = [...]time.Duration{5 * time.Minute, time.Hour, 24 * time.Hour, automations.MaxWindow}
+
+// slotSize is the length of a slotKey.
+const slotSize = 9
 
 func slotKey(tier int, at time.Time, back int64) []byte {
 	slot := at.UnixMilli()/tiers[tier].Milliseconds() - back
@@ -161,26 +165,46 @@ func (tx *Tx) AddIdempotentAnswer(door, key string, a *IdempotentAnswer) error {
 
 func idempotencyKey(door, key string) []byte { return nameHash(string(tuple(door, key))) }
 
-// dropAnswersNaming forgets the kept answers that name the address and were
-// given before its erasure began.
-func (tx *Tx) dropAnswersNaming(of *Erasure) error {
-	m := of.mention()
-	return tx.bucket(idempotencyBucket).ForEachBucket(func(name []byte) error {
-		slot := tx.bucket(idempotencyBucket).Bucket(name)
+// dropAnswersNaming looks at the next rows of the kept answers, forgets those that
+// name the address and were given before its erasure began, and tells where to
+// go on: nil at the end.
+func (tx *Tx) dropAnswersNaming(of *Erasure, rows int) (next []byte, err error) {
+	m, b := of.mention(), tx.bucket(idempotencyBucket)
+	var in, from []byte
+	if of.Next != nil {
+		in, from = of.Next[:slotSize], of.Next[slotSize:]
+	}
+	slots := b.Cursor()
+	for name, _ := slots.Seek(in); name != nil && next == nil && err == nil; name, _ = slots.Next() {
+		if !bytes.Equal(name, in) { // that one has expired, or was looked at
+			from = nil
+		}
+		slot := b.Bucket(name)
 		var keys [][]byte
 		c := slot.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			body, ok := open(k, v)
-			if !ok {
-				continue // it expires
+		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+			if rows == 0 {
+				next = slices.Concat(name, k)
+				break
 			}
-			a, err := decode[IdempotentAnswer](idempotencyBucket, k, body)
-			if err == nil && m.InJSON(a.Answer) && !of.spares(automations.ID{}, a.CreatedAt) {
+			rows--
+			if of.isIn(m, k, v) {
 				keys = append(keys, bytes.Clone(k))
 			}
 		}
-		return tx.deleteAll(slot, keys)
-	})
+		err = tx.deleteAll(slot, keys)
+	}
+	return next, err
+}
+
+// isIn reports whether a kept answer is one to forget. A damaged one expires.
+func (of *Erasure) isIn(m automations.Mention, key, value []byte) bool {
+	body, ok := open(key, value)
+	if !ok {
+		return false
+	}
+	a, err := decode[IdempotentAnswer](idempotencyBucket, key, body)
+	return err == nil && m.Near(a.Answer) && m.InJSON(a.Answer) && !of.spares(automations.ID{}, a.CreatedAt)
 }
 
 func (tx *Tx) deleteAll(b *bolt.Bucket, keys [][]byte) error {
