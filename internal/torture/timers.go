@@ -196,6 +196,8 @@ func auditTimer(run *automations.Run, delay time.Duration, r *result) {
 	switch {
 	case run.Status != automations.RunCompleted || woke == nil:
 		r.fault("run %s is %s", run.ID, run.Status)
+	case woke.ScheduledFor.Sub(woke.StartedAt) < delay: // a slow machine is too late to wake it then
+		r.fault("run %s was to sleep for %s instead of %s", run.ID, woke.ScheduledFor.Sub(woke.StartedAt), delay)
 	case woke.CompletedAt.Sub(woke.StartedAt) < delay:
 		r.fault("run %s slept for %s instead of %s", run.ID, woke.CompletedAt.Sub(woke.StartedAt), delay)
 	}
