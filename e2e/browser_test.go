@@ -170,12 +170,18 @@ func (b *browser) fill(selector, text string) {
 // onPage is do for what a part of the page is just being put in the place of.
 func (b *browser) onPage(what string, actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
+	b.patiently(what, "-32000", actions...) // the node or its page is gone
+}
+
+// patiently is do for what may fail so and then is to be done again.
+func (b *browser) patiently(what, failure string, actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
 	for range 20 {
 		err := chromedp.Do(b.ctx, actions...)
 		if err == nil {
 			return
 		}
-		if !strings.Contains(err.Error(), "-32000") { // the node or its page is gone
+		if !strings.Contains(err.Error(), failure) {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -183,9 +189,11 @@ func (b *browser) onPage(what string, actions ...chromedp.Action[chromedp.Void])
 	b.do(what, actions...)
 }
 
+// visit opens an address. Where the page asks whether to leave it, a frame of it
+// that is still being loaded takes the question away, and the answer with it.
 func (b *browser) visit(address string) {
 	b.t.Helper()
-	b.do("opening "+address, chromedp.Navigate(address))
+	b.patiently("opening "+address, "ERR_ABORTED", chromedp.Navigate(address))
 }
 
 // as makes the window a width, and light or dark.

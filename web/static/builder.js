@@ -54,6 +54,7 @@
     if (taking) {
       localStorage.removeItem(taking.entry)
       taking.offer.remove()
+      taking = undefined
       own = prefix + Date.now() // what was in the page before keeps its entry
     }
     clearTimeout(timer)
