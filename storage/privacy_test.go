@@ -26,6 +26,7 @@ import (
 const (
 	erased  = "needle.person@privacy.example"
 	written = "Needle.Person@Privacy.EXAMPLE" // as somebody else writes it
+	noHook  = "https://127.0.0.1"             // no public address: nothing is asked to reach it
 )
 
 // After an erasure and a compaction no byte of the file says the address, in
@@ -98,7 +99,7 @@ func TestErasureSparesLongerAddresses(t *testing.T) {
 		}
 		id := results[0].Email.ID
 		err = db.Update(func(tx *storage.Tx) error {
-			webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: "https://example.org", Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
+			webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: noHook, Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
 			contact := &automations.Contact{ID: uuid.Must(uuid.NewV7()), Email: longer}
 			return errors.Join(tx.SaveWebhook(webhook), tx.CreateContact(contact))
 		})
@@ -172,7 +173,7 @@ func TestErasureSparesWhoCameBack(t *testing.T) {
 			return results[0].Email.ID
 		}
 		old, oldMail := accept("old"), send()
-		webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: "https://example.org", Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
+		webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: noHook, Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
 		err = db.Update(func(tx *storage.Tx) error {
 			return errors.Join(tx.DeleteContact(old.Delivery.ContactID), tx.SaveWebhook(webhook))
 		})
@@ -282,7 +283,7 @@ func busyFile(t *testing.T) (path string) {
 	synctest.Wait()
 	stop()
 	err = errors.Join(<-done, db.Update(func(tx *storage.Tx) error {
-		webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: "https://example.org", Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
+		webhook := &automations.Webhook{ID: uuid.Must(uuid.NewV7()), Endpoint: noHook, Status: automations.WebhookEnabled, Events: automations.NoticeTypes()}
 		if err := tx.SaveWebhook(webhook); err != nil {
 			return err
 		}
