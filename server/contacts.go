@@ -193,15 +193,7 @@ func (s *Server) listContacts(r *request) (answer, error) {
 
 // contactByRef finds a contact by id, or by address in any case.
 func contactByRef(tx *storage.Tx, ref string) (*automations.Contact, error) {
-	if id, ok := automations.ParseID(ref); ok {
-		c, err := tx.Contact(id)
-		return c, orNotFound(err, "contact", ref)
-	}
-	email, err := automations.NormalizeEmail(ref)
-	if err != nil {
-		return nil, notFound("contact", ref)
-	}
-	c, err := tx.ContactByEmail(email)
+	c, err := tx.ContactByRef(ref)
 	return c, orNotFound(err, "contact", ref)
 }
 

@@ -105,12 +105,8 @@ func (s *Server) listTemplates(r *request) (answer, error) {
 }
 
 // templateByRef finds a template by id or alias.
-func templateByRef(tx *storage.Tx, ref string) (t *automations.Template, err error) {
-	if id, ok := automations.ParseID(ref); ok {
-		t, err = tx.Template(id)
-	} else {
-		t, err = tx.TemplateByAlias(ref)
-	}
+func templateByRef(tx *storage.Tx, ref string) (*automations.Template, error) {
+	t, err := tx.TemplateByRef(ref)
 	return t, orNotFound(err, "template", ref)
 }
 

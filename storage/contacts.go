@@ -31,6 +31,19 @@ func (tx *Tx) ContactByEmail(email string) (*automations.Contact, error) {
 	return tx.Contact(id)
 }
 
+// ContactByRef reads the contact with an id, or with an address in any case;
+// ErrNotFound also for what is neither.
+func (tx *Tx) ContactByRef(ref string) (*automations.Contact, error) {
+	if id, ok := automations.ParseID(ref); ok {
+		return tx.Contact(id)
+	}
+	email, err := automations.NormalizeEmail(ref)
+	if err != nil {
+		return nil, ErrNotFound
+	}
+	return tx.ContactByEmail(email)
+}
+
 // CreateContact stores a new contact; ErrTaken when the address has one.
 func (tx *Tx) CreateContact(c *automations.Contact) error {
 	if err := tx.saveContact(&automations.Contact{}, c); err != nil {

@@ -139,6 +139,14 @@ func (tx *Tx) TemplateByAlias(alias string) (*automations.Template, error) {
 	return tx.Template(id)
 }
 
+// TemplateByRef reads the template with an id or an alias.
+func (tx *Tx) TemplateByRef(ref string) (*automations.Template, error) {
+	if id, ok := automations.ParseID(ref); ok {
+		return tx.Template(id)
+	}
+	return tx.TemplateByAlias(ref)
+}
+
 // Templates lists templates.
 func (tx *Tx) Templates(page Page) ([]*automations.Template, Rest, error) {
 	return list[automations.Template](tx, templatesBucket, nil, page, nil)

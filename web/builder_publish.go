@@ -74,7 +74,7 @@ func (b *builder) missing(tx *storage.Tx) (list []stepProblem, err error) {
 		text := settingsOf(s, nil).Text
 		from := cmp.Or(text["from"], b.d.cfg.Engine.From())
 		if ref := text["template"]; ref != "" {
-			t, err := templateByRef(tx, ref)
+			t, err := tx.TemplateByRef(ref)
 			switch {
 			case errors.Is(err, storage.ErrNotFound):
 				list = append(list, stepProblem{s.Key, "template", "there is no such template"})

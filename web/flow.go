@@ -89,7 +89,7 @@ func nameOf(tx *storage.Tx, ref string) (string, error) {
 			return s.Name, nil
 		}
 	}
-	t, err := templateByRef(tx, ref)
+	t, err := tx.TemplateByRef(ref)
 	if errors.Is(err, storage.ErrNotFound) {
 		return "", nil
 	}
@@ -97,14 +97,6 @@ func nameOf(tx *storage.Tx, ref string) (string, error) {
 		return "", err
 	}
 	return t.Name, nil
-}
-
-// templateByRef finds a template by id or alias.
-func templateByRef(tx *storage.Tx, ref string) (*automations.Template, error) {
-	if id, ok := automations.ParseID(ref); ok {
-		return tx.Template(id)
-	}
-	return tx.TemplateByAlias(ref)
 }
 
 // viewFlow draws a definition.

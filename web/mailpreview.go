@@ -60,7 +60,10 @@ func (m *mailPreview) render(v *visit, tx *storage.Tx, set stepSettings, waits j
 	}
 	contact := &automations.Contact{Email: "ada@example.com", FirstName: "Ada", LastName: "Lovelace"}
 	if m.Contact != "" {
-		if contact, err = contactByRef(tx, m.Contact); err != nil {
+		if contact, err = tx.ContactByRef(m.Contact); errors.Is(err, storage.ErrNotFound) {
+			return automations.Errorf(automations.KindNotFound, "", "there is no contact %q", m.Contact)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -96,7 +99,7 @@ func mailContent(tx *storage.Tx, set stepSettings) (*automations.TemplateContent
 	content := automations.TemplateContent{}
 	parts := map[string]any{"subject": set.Text["subject"]}
 	if ref := set.Text["template"]; ref != "" {
-		t, err := templateByRef(tx, ref)
+		t, err := tx.TemplateByRef(ref)
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil, automations.Errorf(automations.KindNotFound, "", "there is no such template")
 		}
@@ -119,19 +122,4 @@ func mailContent(tx *storage.Tx, set stepSettings) (*automations.TemplateContent
 	var p automations.Problems
 	automations.ReadTemplateContent(fields, &p, &content)
 	return &content, p.Err()
-}
-
-// contactByRef finds a contact by id or address.
-func contactByRef(tx *storage.Tx, ref string) (c *automations.Contact, err error) {
-	if id, ok := automations.ParseID(ref); ok {
-		c, err = tx.Contact(id)
-	} else if address, bad := automations.NormalizeEmail(ref); bad == nil {
-		c, err = tx.ContactByEmail(address)
-	} else {
-		err = storage.ErrNotFound
-	}
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, automations.Errorf(automations.KindNotFound, "", "there is no contact %q", ref)
-	}
-	return c, err
 }

@@ -93,7 +93,7 @@ func suggest(tx *storage.Tx, d automations.Definition, step automations.Step) (s
 
 // templateID finds a template by id or alias; zero when there is none.
 func templateID(tx *storage.Tx, ref string) (id automations.ID, err error) {
-	t, err := templateByRef(tx, ref)
+	t, err := tx.TemplateByRef(ref)
 	if errors.Is(err, storage.ErrNotFound) {
 		return id, nil
 	}

@@ -27,13 +27,7 @@ type template struct {
 // findTemplate reads and parses a template by id or alias. Its errors are
 // words for the run's failure reason.
 func findTemplate(tx *storage.Tx, ref string) (*template, error) {
-	var stored *automations.Template
-	var err error
-	if id, ok := automations.ParseID(ref); ok {
-		stored, err = tx.Template(id)
-	} else {
-		stored, err = tx.TemplateByAlias(ref)
-	}
+	stored, err := tx.TemplateByRef(ref)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, automations.Errorf(automations.KindNotFound, "template_not_found", "template %q does not exist", ref)
