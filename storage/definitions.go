@@ -130,21 +130,16 @@ func (tx *Tx) Template(id automations.ID) (*automations.Template, error) {
 	return record[automations.Template](tx, templatesBucket, id[:])
 }
 
-// TemplateByAlias reads the template with exactly that alias.
-func (tx *Tx) TemplateByAlias(alias string) (*automations.Template, error) {
-	id, err := tx.idAt(templateAliasesBucket, nameHash(alias))
-	if err != nil {
-		return nil, err
+// TemplateByRef reads the template with an id, or with exactly that alias.
+func (tx *Tx) TemplateByRef(ref string) (*automations.Template, error) {
+	id, ok := automations.ParseID(ref)
+	if !ok {
+		var err error
+		if id, err = tx.idAt(templateAliasesBucket, nameHash(ref)); err != nil {
+			return nil, err
+		}
 	}
 	return tx.Template(id)
-}
-
-// TemplateByRef reads the template with an id or an alias.
-func (tx *Tx) TemplateByRef(ref string) (*automations.Template, error) {
-	if id, ok := automations.ParseID(ref); ok {
-		return tx.Template(id)
-	}
-	return tx.TemplateByAlias(ref)
 }
 
 // Templates lists templates.
