@@ -131,19 +131,35 @@ func evaluate[T any](b *browser, what string, action chromedp.Action[T]) T {
 	return v
 }
 
-// sees waits until a text is on the page, over whatever pages come in between.
+// sees waits until a text is on the page.
 func (b *browser) sees(text string) {
 	b.t.Helper()
-	is := chromedp.Evaluate[bool]("!!document.body && document.body.innerText.includes(" + quoted(text) + ")")
+	b.until("document.body.innerText.includes(" + quoted(text) + ")")
+}
+
+// holds waits until a field has a value.
+func (b *browser) holds(selector, value string) {
+	b.t.Helper()
+	b.until("document.querySelector(" + quoted(selector) + ").value === " + quoted(value))
+}
+
+// answered waits until no answer to a part of the page is under way.
+func (b *browser) answered() {
+	b.t.Helper()
+	b.until("!document.querySelector('.htmx-request')")
+}
+
+// until waits until something is so, over whatever pages come in between.
+func (b *browser) until(expression string) {
+	b.t.Helper()
+	is := chromedp.Evaluate[bool](expression)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if there, err := chromedp.Run(b.ctx, is); err == nil && there {
+		if so, err := chromedp.Run(b.ctx, is); err == nil && so {
 			return
 		}
 	}
-	if !evaluate(b, "waiting for "+text, is) {
-		b.shoot("failed")
-		b.t.Fatalf("%q is not on the page:\n%s", text, evaluate(b, "reading", chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText")))
-	}
+	b.shoot("failed")
+	b.t.Fatalf("it does not come to %s:\n%s", expression, evaluate(b, "reading", chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText")))
 }
 
 // quoted is a text as a literal of the page's language.
@@ -152,8 +168,15 @@ func quoted(text string) string {
 	return string(raw)
 }
 
-// press clicks what a selector names; the page may change by that.
+// press clicks what a selector names, once no answer is under way that would put
+// it elsewhere; the page may change by that.
 func (b *browser) press(selector string) {
+	b.t.Helper()
+	b.answered()
+	b.click(selector)
+}
+
+func (b *browser) click(selector string) {
 	b.t.Helper()
 	b.onPage("pressing "+selector, chromedp.Click(chromedp.CSS(selector)))
 }

@@ -82,8 +82,48 @@ func TestSessionEndsInTheMiddle(t *testing.T) {
 	}
 }
 
-// holds waits until a field has a value.
-func (b *browser) holds(selector, value string) {
-	b.t.Helper()
-	evaluate(b, "waiting for "+value, chromedp.Poll[bool]("(() => { const e = document.querySelector("+quoted(selector)+"); return !!e && e.value === "+quoted(value)+" })()"))
+// What is typed and pressed while an answer is under way is not lost, and a button
+// that is pressed twice does its work once where it is gone after that.
+func TestSlowAnswers(t *testing.T) {
+	s := serve(t)
+	b := open(t, s)
+	b.as(1440, "light")
+	b.join(s)
+	made := s.call(b.ctx, "POST", "/automations", map[string]any{"name": "Welcome", "steps": []any{
+		map[string]any{"key": "start", "type": "trigger", "config": map[string]any{"event_name": "user.signed_up"}},
+		map[string]any{"key": "plan", "type": "condition", "config": map[string]any{"type": "rule", "field": "event.plan", "operator": "equals", "value": ""}},
+	}})
+	b.visit(s.base + "/dashboard/automations/" + made["id"].(string) + "/edit?step=plan")
+	b.sees("Met if")
+
+	answer := s.pause()
+	b.choose("#rules\\.operator", "begins_with")
+	b.fill("#rules\\.value", "pro")
+	b.fill("#key", "plans") // which the answer names otherwise
+	b.click(`.plus[value$="condition_met"]`)
+	answer()
+	b.sees("Add after plans, met")
+
+	answer = s.pause()
+	b.click(`button[value$=" delay"]`)
+	b.click(`button[value$=" delay"]`)
+	answer()
+	b.sees("How long")
+	b.answered()
+
+	answer = s.pause()
+	b.click(`button[value="apply"]:not(.unseen)`)
+	b.fill("#set-duration", "5 days")
+	answer()
+	b.answered()
+	b.holds("#set-duration", "5 days")
+	b.press("#review")
+	b.press("#publish")
+	b.sees("Revision 2 is published")
+	flow := s.call(b.ctx, "GET", "/automations/"+made["id"].(string), nil)
+	steps := flow["steps"].([]any)
+	config := func(at int) map[string]any { return steps[at].(map[string]any)["config"].(map[string]any) }
+	if len(steps) != 3 || steps[1].(map[string]any)["key"] != "plans" || config(1)["operator"] != "begins_with" || config(1)["value"] != "pro" || config(2)["duration"] != "5 days" {
+		t.Errorf("%v", steps)
+	}
 }

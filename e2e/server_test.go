@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -43,6 +45,7 @@ type server struct {
 	base, dir  string
 	invitation string // where the first user sets a password
 	key        string
+	process    *os.Process
 }
 
 // patience is how long tests wait for what must come, on the slowest machine.
@@ -70,6 +73,7 @@ func serve(t *testing.T) *server {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	s.process = cmd.Process
 	t.Cleanup(func() {
 		cmd.Process.Signal(os.Interrupt)
 		if err := cmd.Wait(); err != nil {
@@ -101,6 +105,20 @@ func (s *server) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "OPENSEND_BASE_URL="+s.base)
 	return cmd
+}
+
+// pause keeps the server from answering until the function it returns is called.
+func (s *server) pause() (resume func()) {
+	s.t.Helper()
+	tell := func(signal os.Signal) {
+		if err := s.process.Signal(signal); err != nil {
+			s.t.Error(err)
+		}
+	}
+	tell(syscall.SIGSTOP)
+	resume = sync.OnceFunc(func() { tell(syscall.SIGCONT) })
+	s.t.Cleanup(resume)
+	return resume
 }
 
 // call makes a request of the API and decodes the answer.

@@ -114,7 +114,7 @@ func TestBuilder(t *testing.T) {
 	press("insert condition condition_met send_email", "What to send", nil)
 	press("apply", "Runs would fail", url.Values{"set.subject": {"Hi " + script}, "set.html": {"<p>Hello {{event.plan}}</p>"}, "key": {"hello"}})
 	press("insert condition condition_not_met wait_for_event", "Wait for", nil)
-	press("apply", "Wait for paid", url.Values{"set.event_name": {"paid"}, "set.timeout": {"2 days"}, "key": {"pay"}})
+	press("at wait_for_event timeout", "<h2>Add after pay, ", url.Values{"set.event_name": {"paid"}, "set.timeout": {"2 days"}, "key": {"pay"}})
 	press("insert pay timeout delay", "Wait 1 day", nil)
 	press("apply", "is not a duration", url.Values{"set.duration": {"soon"}})
 	press("review", "Publish revision 2", nil)

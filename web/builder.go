@@ -257,6 +257,9 @@ func (b *builder) took(d automations.Definition, err error) bool {
 // page, if something does.
 func (b *builder) do(verb, rest string, form url.Values) (any, error) {
 	what := append(strings.Fields(rest), "", "", "")
+	if what[0] == form.Get("open") { // its panel may just have given it another key
+		what[0] = b.open
+	}
 	way := automations.EdgeType(what[1])
 	switch verb {
 	case "open":
@@ -280,7 +283,7 @@ func (b *builder) do(verb, rest string, form url.Values) (any, error) {
 	case "merge":
 		b.took(b.draft.Merge(what[0]))
 	case "rule", "group", "drop":
-		b.changeRules(verb, what[0])
+		b.changeRules(verb, rest)
 	case "review":
 		b.open, b.Review = "", b.newReview()
 	case "publish":

@@ -48,6 +48,44 @@
     else event.preventDefault()
   })
 
+  // An answer takes the place of the form. What was typed while it was under way
+  // is put into it where it says what was sent, and a button that was pressed
+  // meanwhile is pressed again if it is still there.
+  let sent, typed = [], waiting
+  const step = (name) => form().elements[name] && form().elements[name].value
+  const fields = () => form().querySelectorAll('input[id], textarea[id], select[id]')
+  document.addEventListener('submit', (event) => {
+    if (event.target !== form() || !form().classList.contains('htmx-request')) return
+    waiting = event.submitter && event.submitter.value
+    event.preventDefault()
+    event.stopImmediatePropagation()
+  }, true)
+  document.addEventListener('htmx:beforeRequest', (event) => {
+    if (event.target !== form()) return
+    sent = { step: [step('panel'), step('key')], values: new Map([...fields()].map((e) => [e.id, e.value])) }
+  })
+  document.addEventListener('htmx:beforeSwap', (event) => {
+    if (event.target === form() && sent) typed = [...fields()].filter((e) => e.value !== sent.values.get(e.id))
+  })
+  document.addEventListener('htmx:afterSettle', (event) => {
+    if (event.target !== form()) return
+    for (const old of typed) {
+      const now = document.getElementById(old.id)
+      if (!now || now.value !== sent.values.get(old.id)) continue
+      if (now.id !== 'draft' && !sent.step.includes(step('panel'))) continue // a field of another step
+      now.value = old.value
+      if (typeof old.selectionStart === 'number') now.setSelectionRange(old.selectionStart, old.selectionEnd)
+      now.dispatchEvent(new Event('input', { bubbles: true }))
+    }
+    const again = waiting && [...form().querySelectorAll('button[name="do"]')].find((b) => b.value === waiting)
+    sent = waiting = undefined
+    typed = []
+    if (again) again.click()
+  })
+  document.addEventListener('htmx:afterRequest', (event) => {
+    if (event.target === form() && !event.detail.successful) waiting = undefined
+  })
+
   let taking
   document.addEventListener('htmx:afterSwap', (event) => {
     if (!event.target.contains(form())) return
