@@ -130,7 +130,7 @@ func (v *visit) enter() bool {
 	switch {
 	case err == nil:
 		return true
-	case errors.Is(err, errNoSession) && v.Header.Get("HX-Request") != "":
+	case errors.Is(err, errNoSession) && (v.Header.Get("HX-Request") != "" || v.Header.Get("Accept") == "text/event-stream"):
 		v.w.WriteHeader(http.StatusUnauthorized) // app.js leads to the way in, or says that there is work to lose
 	case errors.Is(err, errNoSession) && v.Method == http.MethodPost:
 		v.signInLate()

@@ -217,6 +217,9 @@ func TestNothingAnswersWithoutASession(t *testing.T) {
 	if resp := (&browser{t, d, map[string]string{}}).do(http.MethodGet, "/dashboard", "", "HX-Request", "true"); resp.StatusCode != http.StatusUnauthorized || read(t, resp) != "" {
 		t.Errorf("a part of a page without a session: %d", resp.StatusCode)
 	}
+	if resp := (&browser{t, d, map[string]string{}}).do(http.MethodGet, "/dashboard/live", "", "Accept", "text/event-stream"); resp.StatusCode != http.StatusUnauthorized || read(t, resp) != "" {
+		t.Errorf("what changes without a session: %d", resp.StatusCode)
+	}
 }
 
 func TestSigningIn(t *testing.T) {
