@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -164,7 +165,7 @@ one.`,
 				_, err = cfg.encryption(slog.New(slog.DiscardHandler))
 			}
 			if err != nil {
-				return fmt.Errorf("%s", from.place(args[0], err))
+				return errors.New(strings.ReplaceAll(from.place(args[0], err), "\n", "\nopensend: "))
 			}
 			checked := configCheck{File: args[0]}
 			for _, row := range configRows(cfg, from) {
@@ -183,8 +184,8 @@ one.`,
 	return cmd
 }
 
-// place gives each problem of the file a line of its own, with the place of the
-// key that it begins with.
+// place gives each problem a line of its own, with the place of the key that it
+// begins with: the file's line, or the environment.
 func (from origins) place(path string, err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
@@ -197,5 +198,5 @@ func (from origins) place(path string, err error) string {
 			lines[i] = at + ": " + line
 		}
 	}
-	return strings.Join(lines, "\nopensend: ")
+	return strings.Join(lines, "\n")
 }

@@ -3,11 +3,13 @@
 package cmd
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -92,7 +94,7 @@ sends the mail. It needs nothing beside itself and one data file.`,
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `file` (default ./config.yaml if it exists)")
+	root.PersistentFlags().Var((*fileName)(&a.configPath), "config", "configuration `file` (default ./config.yaml if it exists)")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newServe(a), newDemo(a), newInit(a), newAPIKeys(a), newContacts(a), newAutomations(a), newEvents(a), newEmails(a), newMail(a), newTemplates(a), newUsers(a), newWebhooks(a), newDKIM(a),
@@ -130,7 +132,7 @@ func completionHelp(root *cobra.Command) {
 // flagError says what a flag takes, and names the one that was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		takes := map[string]string{"int": "a whole number", "bool": "true or false"}[wrong.GetFlag().Value.Type()]
+		takes := map[string]string{"int": "a whole number", "bool": "true or false", "file": "the name of a file"}[wrong.GetFlag().Value.Type()]
 		return usage(cmd, "--%s takes %s; it got %q", wrong.GetFlag().Name, takes, wrong.GetValue())
 	}
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
@@ -149,9 +151,24 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usage(cmd, "%w", err)
 }
 
+// fileName is a flag that is not empty when it is given: a variable of the shell
+// that is not set must not stand for the default.
+type fileName string
+
+func (f *fileName) String() string { return string(*f) }
+func (f *fileName) Type() string   { return "file" }
+
+func (f *fileName) Set(s string) error {
+	if s == "" {
+		return errors.New("it is empty")
+	}
+	*f = fileName(s)
+	return nil
+}
+
 // strict makes every group refuse a word that is none of its commands: cobra
 // would print the help and exit with 0. It also counts arguments itself, to
-// exit with 2.
+// exit with 2, and refuses empty ones.
 func strict(cmd *cobra.Command) {
 	if cmd.HasSubCommands() {
 		cmd.Args = cobra.ArbitraryArgs
@@ -168,6 +185,8 @@ func strict(cmd *cobra.Command) {
 	} else if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			switch {
+			case check(cmd, args) == nil && slices.Contains(args, ""):
+				return usage(cmd, "an argument is empty; write it as: %s", cmd.UseLine())
 			case check(cmd, args) == nil:
 				return nil
 			case check(cmd, nil) == nil && check(cmd, args[:1]) != nil:
@@ -229,7 +248,7 @@ func (a *app) configFrom() (Config, origins, error) {
 	}
 	cfg, from, err := loadConfig(a.configPath, a.getenv)
 	if err != nil {
-		return cfg, from, configError(err)
+		return cfg, from, configError(errors.New(from.place(cmp.Or(a.configPath, configFile), err)))
 	}
 	return cfg, from, nil
 }
