@@ -216,11 +216,10 @@ func (a *advance) segment(key string, st *StepState, s *SegmentAction) {
 	case s.Remove && in:
 		c.Segments = slices.DeleteFunc(c.Segments, func(id ID) bool { return id == s.SegmentID })
 		a.effects.ContactChanged = true
+	case !s.Remove && !a.world.SegmentExists(s.SegmentID):
+		a.run.Fail(key, fmt.Sprintf("segment %s does not exist", s.SegmentID), a.world.Now)
+		return
 	case !s.Remove && !in:
-		if !a.world.SegmentExists(s.SegmentID) {
-			a.run.Fail(key, fmt.Sprintf("segment %s does not exist", s.SegmentID), a.world.Now)
-			return
-		}
 		c.Segments = append(c.Segments, s.SegmentID)
 		a.effects.ContactChanged = true
 	}

@@ -33,7 +33,7 @@ type wireContact struct {
 func renderContact(tx *storage.Tx, r *request, c *automations.Contact) (wireContact, error) {
 	w := wireContact{
 		Object: "contact", ID: c.ID, Email: c.Email, FirstName: orNull(c.FirstName), LastName: orNull(c.LastName),
-		Unsubscribed: c.Unsubscribed, Properties: contactProperties(r, c), Segments: orEmpty(c.Segments),
+		Unsubscribed: c.Unsubscribed, Properties: contactProperties(r, c), Segments: orEmpty(tx.LiveSegments(c)),
 		CreatedAt: wireTime(c.CreatedAt), UpdatedAt: wireTime(c.UpdatedAt),
 	}
 	var err error

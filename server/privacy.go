@@ -124,7 +124,7 @@ func (x *export) head() ([]byte, error) {
 			return err
 		}
 		head.Contact = &contact
-		for _, id := range x.contact.Segments {
+		for _, id := range tx.LiveSegments(x.contact) {
 			segment, err := tx.Segment(id)
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opensend/opensend/automations"
 	"github.com/opensend/opensend/storage"
 )
 
@@ -438,6 +439,14 @@ func TestAudiencesAreSegments(t *testing.T) {
 	r.do(http.MethodDelete, "/audiences/"+id, "").want(200).has("deleted", true)
 	r.do(http.MethodGet, "/audiences/"+id, "").want(404)
 	r.do(http.MethodGet, "/contacts/"+contact, "").want(200).has("segments.0", third).has("segments.2", nil)
+	gone, _ := automations.ParseID(third) // with its contact still to be taken out of it
+	if err := r.db.Update(func(tx *storage.Tx) error { return tx.DeleteSegment(gone) }); err != nil {
+		t.Fatal(err)
+	}
+	r.do(http.MethodGet, "/contacts/"+contact, "").want(200).has("segments.0", other).has("segments.1", nil)
+	r.do(http.MethodGet, "/contacts?segment_id="+third, "").want(200).has("data.0", nil)
+	r.do(http.MethodGet, list, "").want(200).has("data.0.id", other).has("data.1", nil)
+	r.do(http.MethodGet, "/contacts/"+contact+"/export", "").want(200).has("segments.0.id", other).has("segments.1", nil)
 }
 
 func TestRenameAPIKey(t *testing.T) {

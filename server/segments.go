@@ -182,8 +182,7 @@ func (s *Server) deleteSegment(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	err = r.update(func(tx *storage.Tx) error { return tx.DeleteSegment(id) })
-	if err != nil {
+	if err := s.engine.DeleteSegment(id, r.note); err != nil {
 		return answer{}, orNotFound(err, "segment", id.String())
 	}
 	return ok(deleted{"segment", id, true})

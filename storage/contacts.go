@@ -71,7 +71,11 @@ func (tx *Tx) UpdateContact(c *automations.Contact) error {
 }
 
 func (tx *Tx) tellContact(kind automations.NoticeType, c *automations.Contact) error {
-	return tx.tell(kind, func() map[string]any { return automations.ContactNotice(c) })
+	return tx.tell(kind, func() map[string]any {
+		told := *c
+		told.Segments = tx.LiveSegments(c)
+		return automations.ContactNotice(&told)
+	})
 }
 
 func (tx *Tx) saveContact(was, c *automations.Contact) error {
@@ -139,10 +143,14 @@ func (f ContactFilter) near(record []byte) bool {
 	return c.broken || f.match(&head) // what is broken is told when it is read as a whole
 }
 
-// Contacts lists contacts; those of one segment through its index.
+// Contacts lists contacts; those of one segment through its index, none when it
+// was deleted.
 func (tx *Tx) Contacts(page Page, f ContactFilter) ([]*automations.Contact, Rest, error) {
 	if f.SegmentID == (automations.ID{}) {
 		return listNear(tx, contactsBucket, page, f.near, f.match)
+	}
+	if !tx.has(segmentsBucket, f.SegmentID[:]) {
+		return nil, Rest{}, nil
 	}
 	member := func(key, _ []byte) (*automations.Contact, error) {
 		id := key[16:]
@@ -199,7 +207,7 @@ func (tx *Tx) SegmentSize(id automations.ID, most int) (n int) {
 
 // SegmentsOf lists the segments of a contact.
 func (tx *Tx) SegmentsOf(c *automations.Contact, page Page) (rows []*automations.Segment, rest Rest, err error) {
-	ids := slices.DeleteFunc(slices.Clone(c.Segments), func(id automations.ID) bool {
+	ids := slices.DeleteFunc(tx.LiveSegments(c), func(id automations.ID) bool {
 		return page.After != (automations.ID{}) && bytes.Compare(id[:], page.After[:]) >= 0 || bytes.Compare(id[:], page.Before[:]) <= 0
 	})
 	slices.SortFunc(ids, func(a, b automations.ID) int { return bytes.Compare(b[:], a[:]) })
@@ -219,26 +227,53 @@ func (tx *Tx) SegmentsOf(c *automations.Contact, page Page) (rows []*automations
 	return rows, rest, nil
 }
 
-// DeleteSegment removes a segment and takes its contacts out of it;
-// ErrNotFound when there is none.
+// DeleteSegment removes a segment; ErrNotFound when there is none. Its contacts
+// are left to DropMembers; until they are out of it, nobody is told that they are
+// in: see LiveSegments.
 func (tx *Tx) DeleteSegment(id automations.ID) error {
 	if _, err := tx.Segment(id); err != nil {
 		return err
 	}
-	var members []automations.ID
-	tx.each(segmentMembersBucket, id[:], func(key []byte) bool {
-		members = append(members, automations.ID(key[16:]))
-		return true
-	})
-	for _, member := range members {
-		c, err := tx.Contact(member)
-		if err != nil {
-			return err
+	return tx.delete(segmentsBucket, id[:])
+}
+
+// LiveSegments are those of a contact's segments that were not deleted.
+func (tx *Tx) LiveSegments(c *automations.Contact) []automations.ID {
+	return slices.DeleteFunc(slices.Clone(c.Segments), func(id automations.ID) bool { return !tx.has(segmentsBucket, id[:]) })
+}
+
+// DropMembers takes up to limit contacts out of segments that were deleted, and
+// reports whether there may be more.
+func (tx *Tx) DropMembers(limit int) (more bool, err error) {
+	var members [][]byte
+	c := tx.bucket(segmentMembersBucket).Cursor()
+	for k, _ := c.First(); k != nil && len(members) < limit; {
+		if tx.has(segmentsBucket, k[:16]) {
+			k, _ = c.Seek(append(bytes.Clone(k[:16]), bytes.Repeat([]byte{0xff}, 17)...))
+			continue
 		}
-		c.Segments = slices.DeleteFunc(slices.Clone(c.Segments), func(s automations.ID) bool { return s == id })
-		if err := tx.UpdateContact(c); err != nil {
-			return err
+		members = append(members, bytes.Clone(k))
+		k, _ = c.Next()
+	}
+	for _, member := range members {
+		if err := tx.dropMember(member); err != nil {
+			return false, err
 		}
 	}
-	return tx.delete(segmentsBucket, id[:])
+	return len(members) == limit, nil
+}
+
+// dropMember takes one contact out of a segment. The row goes even when the
+// contact is damaged, for Check to tell of: it must not come round for ever.
+func (tx *Tx) dropMember(key []byte) error {
+	segment := automations.ID(key)
+	c, err := tx.Contact(automations.ID(key[16:]))
+	if err == nil && slices.Contains(c.Segments, segment) {
+		c.Segments = slices.DeleteFunc(slices.Clone(c.Segments), func(id automations.ID) bool { return id == segment })
+		return tx.UpdateContact(c)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) && !isDamage(err) {
+		return err
+	}
+	return tx.delete(segmentMembersBucket, key)
 }

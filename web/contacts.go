@@ -159,7 +159,7 @@ func (p *contactPage) readChoices(tx *storage.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range p.Contact.Segments {
+	for _, id := range tx.LiveSegments(p.Contact) {
 		segment, err := tx.Segment(id)
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 const (
 	eraseRows      = 2000             // looked at in one transaction
 	eraseWait      = 5 * time.Second  // how long a deletion waits for its erasure
+	dropMembers    = 250              // taken out of a deleted segment in one transaction
 	expireEvery    = 10 * time.Minute // expired deduplication and idempotency records are deleted this often
 	expireAtATime  = 4                // slots deleted in one transaction
 	eraseRetryTime = time.Minute
@@ -40,6 +41,32 @@ func (e *Engine) EraseAddress(email string, notes ...Note) (finished bool, err e
 	return e.eraseForAWhile()
 }
 
+// DeleteSegment deletes a segment and takes its contacts out of it. Many take
+// longer than this waits, and none can be taken out while the file is full: the
+// rest is done in the background, and goes on after a restart.
+func (e *Engine) DeleteSegment(id automations.ID, notes ...Note) error {
+	if err := e.update(notes, func(tx *storage.Tx) error { return tx.DeleteSegment(id) }); err != nil {
+		return err
+	}
+	for started := time.Now(); time.Since(started) < eraseWait; {
+		if more, err := e.dropSomeMembers(); err == nil && !more {
+			return nil
+		} else if err != nil {
+			break
+		}
+	}
+	kick(e.eraseKick)
+	return nil
+}
+
+func (e *Engine) dropSomeMembers() (more bool, err error) {
+	err = e.db.Update(func(tx *storage.Tx) (err error) {
+		more, err = tx.DropMembers(dropMembers)
+		return err
+	})
+	return more, err
+}
+
 func (e *Engine) eraseForAWhile() (finished bool, err error) {
 	for started := time.Now(); time.Since(started) < eraseWait; {
 		if more, err := e.eraseSome(); err != nil || !more {
@@ -61,13 +88,17 @@ func (e *Engine) eraseSome() (more bool, err error) {
 	return more, err
 }
 
-// eraseLoop finishes erasures that were left unfinished.
+// eraseLoop finishes erasures, and deletions of segments, that were left
+// unfinished.
 func (e *Engine) eraseLoop(ctx context.Context) error {
 	for {
 		more, err := e.eraseSome()
+		if err == nil && !more {
+			more, err = e.dropSomeMembers()
+		}
 		switch {
 		case err != nil:
-			if err := e.survive(ctx, "erasing a contact", err); err != nil {
+			if err := e.survive(ctx, "finishing a deletion", err); err != nil {
 				return err
 			}
 			if sleep(ctx, e.eraseKick, time.Now().Add(eraseRetryTime)) {

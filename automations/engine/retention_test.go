@@ -295,3 +295,49 @@ func fourHundredDays(t *testing.T, keep storage.Retention) map[int]int64 {
 	})
 	return used
 }
+
+// Who is left in a deleted segment, as by a crash, is taken out of it at the next
+// start; deleting one while the engine runs leaves nobody in it.
+func TestDeleteSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(t, Config{})
+		left, deleted := newID(), newID()
+		err := e.db.Update(func(tx *storage.Tx) error {
+			errs := []error{tx.SaveSegment(&automations.Segment{ID: left}), tx.SaveSegment(&automations.Segment{ID: deleted})}
+			for i := range 2*dropMembers + 1 {
+				errs = append(errs, tx.CreateContact(&automations.Contact{ID: newID(), Email: fmt.Sprintf("c%d@example.com", i), Segments: []automations.ID{left, deleted}}))
+			}
+			return errors.Join(errs...)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := func(segment automations.ID, want int) {
+			t.Helper()
+			e.db.View(func(tx *storage.Tx) error {
+				if n := tx.SegmentSize(segment, 1000); n != want {
+					t.Errorf("%d members are left, want %d", n, want)
+				}
+				if err := tx.Check(); err != nil {
+					t.Error(err)
+				}
+				return nil
+			})
+		}
+		if err := e.db.Update(func(tx *storage.Tx) error { return tx.DeleteSegment(left) }); err != nil {
+			t.Fatal(err)
+		}
+		size(left, 2*dropMembers+1)
+		e.start(t)
+		synctest.Wait()
+		size(left, 0)
+		size(deleted, 2*dropMembers+1)
+		if err := e.DeleteSegment(deleted); err != nil {
+			t.Fatal(err)
+		}
+		size(deleted, 0)
+		if err := e.DeleteSegment(deleted); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("deleting it again: %v", err)
+		}
+	})
+}
