@@ -21,6 +21,7 @@ func TestExportAndErase(t *testing.T) {
 		r.do(http.MethodPost, "/events/send", `{"event":"go","email":"ada@example.com","payload":{"n":"one"}}`).want(202)
 		r.do(http.MethodPost, "/events/send", `{"event":"go","email":"bob@example.org","payload":{"n":"other"}}`).want(202)
 		r.do(http.MethodPost, "/emails", `{"from":"x@example.org","to":"ADA@example.com","subject":"by hand","text":"hello"}`).want(200)
+		synctest.Wait() // the run has sent its mail
 		r.do(http.MethodPost, "/suppressions", `{"email":"ada@example.com"}`).want(201)
 		synctest.Wait()
 
