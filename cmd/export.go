@@ -60,7 +60,7 @@ func (a *app) exportTo(path string, history, force bool) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".opensend.export-*")
 	if err != nil {
-		return fmt.Errorf("no file can be made in the folder %s: it must exist and be writable by this user", filepath.Dir(path))
+		return storage.NoFile(filepath.Dir(path), err)
 	}
 	defer os.Remove(f.Name())
 	err = a.export(f, history)

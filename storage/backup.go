@@ -113,7 +113,7 @@ func (db *DB) Spool(dir string, progress Progress) (tmp string, at time.Time, er
 	dropLeftovers(dir, time.Now())
 	f, err := os.CreateTemp(dir, ".opensend.backup-*")
 	if err != nil {
-		return "", at, fmt.Errorf("no file can be made in the folder %s: it must exist and be writable by this user", dir)
+		return "", at, NoFile(dir, err)
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil {

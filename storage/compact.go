@@ -29,7 +29,7 @@ func Compact(path string, progress Progress) (before, after int64, err error) {
 	defer db.Close()
 	f, err := os.CreateTemp(filepath.Dir(path), ".opensend.compact-*")
 	if err != nil {
-		return 0, 0, fmt.Errorf("no file can be made in the folder %s: give this user write permission", filepath.Dir(path))
+		return 0, 0, NoFile(filepath.Dir(path), err)
 	}
 	tmp := f.Name()
 	defer os.Remove(tmp)

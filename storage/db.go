@@ -194,6 +194,8 @@ func lockBolt(path string) (b *bolt.DB, err error) {
 		return nil, &InUseError{Path: path, PID: lockHolder(path)}
 	case errors.Is(err, fs.ErrPermission):
 		return nil, &UnfitError{path, "cannot be written", "give this user read and write permission", ""}
+	case errors.Is(err, syscall.EROFS):
+		return nil, &UnfitError{path, "cannot be written: its file system is read-only", "look at the system's log for a fault of the disk", ""}
 	case err != nil && !isUnfit(err):
 		return nil, fmt.Errorf("%s cannot be opened: %w", path, err)
 	}
@@ -233,7 +235,7 @@ func create(path, program string) error {
 	}
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".new-*")
 	if err != nil {
-		return fmt.Errorf("no file can be made in the folder %s: give this user write permission or set data to another place", dir)
+		return fmt.Errorf("%w; or set data to another place", NoFile(dir, err))
 	}
 	defer os.Remove(tmp.Name())
 	tmp.Close()
@@ -278,6 +280,20 @@ func initialize(path, program string) error {
 		return err
 	}
 	return b.Close()
+}
+
+// NoFile says why no file could be made in a folder, where err came of trying.
+func NoFile(dir string, err error) error {
+	why := "give this user write permission"
+	switch cause, ok := errors.AsType[syscall.Errno](err); {
+	case errors.Is(err, fs.ErrNotExist):
+		why = "it must exist and be writable by this user"
+	case errors.Is(err, syscall.EROFS):
+		why = "its file system is read-only; look at the system's log for a fault of the disk"
+	case ok && !errors.Is(err, fs.ErrPermission):
+		why = cause.Error()
+	}
+	return fmt.Errorf("no file can be made in the folder %s: %s", dir, why)
 }
 
 // makeDir makes a folder and those above it, and their names durable.

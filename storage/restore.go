@@ -109,7 +109,7 @@ func copyFile(from, dir string, progress Progress) (tmp string, err error) {
 	}
 	f, err := os.CreateTemp(dir, ".opensend.restore-*")
 	if err != nil {
-		return "", fmt.Errorf("no file can be made in the folder %s: give this user write permission", dir)
+		return "", NoFile(dir, err)
 	}
 	w := &steadyWriter{file: f, tell: func(done int64) { progress.tell("copying", done, info.Size()) }}
 	_, err = io.Copy(w, source)
