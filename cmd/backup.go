@@ -100,7 +100,7 @@ func (a *app) backupToStdout(cmd *cobra.Command) error {
 }
 
 // copyFile makes a copy of the data file in dir, hands it to use, which verifies
-// it, and has the backup at path remembered.
+// it, and has the backup at path remembered, if that can be.
 func (a *app) copyFile(cfg Config, dir string, use func(tmp string, tell storage.Progress) (*storage.Report, error), path string) (*backedUp, error) {
 	src, err := openSource(cfg)
 	if err != nil {
@@ -122,7 +122,10 @@ func (a *app) copyFile(cfg Config, dir string, use func(tmp string, tell storage
 		path = full
 	}
 	made := &backedUp{storage.Backup{At: at, Path: path, Bytes: report.Bytes, Verified: true}, report.Rows}
-	return made, src.note(made.Backup)
+	if err := src.note(made.Backup); err != nil { // it may have ended meanwhile, or have no room
+		fmt.Fprintf(a.stderr, "the copy is whole, but the data file does not remember it: %s\n", err)
+	}
+	return made, nil
 }
 
 // source is where a copy of the data file comes from: the server that holds it,
@@ -175,7 +178,7 @@ func (s *source) copyTo(dir string, tell storage.Progress) (tmp string, at time.
 	}
 	f, err := os.CreateTemp(dir, ".opensend.backup-*")
 	if err != nil {
-		return "", at, fmt.Errorf("no file can be made in the folder %s: it must exist and be writable by this user", dir)
+		return "", at, storage.NoFile(dir, err)
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil {
