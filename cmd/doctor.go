@@ -182,7 +182,7 @@ const (
 func (d *doctor) fsync() {
 	f, err := os.CreateTemp(filepath.Dir(d.cfg.Data), ".opensend.doctor-*")
 	if err != nil {
-		d.say("disk writes", failing, "give this user write permission", "no file can be made in %s", filepath.Dir(d.cfg.Data))
+		d.say("disk writes", failing, "", "%s", storage.NoFile(filepath.Dir(d.cfg.Data), err))
 		return
 	}
 	defer os.Remove(f.Name())
@@ -283,7 +283,10 @@ func (d *doctor) whole() {
 		d.say("data file", failing, "a server without a control socket holds it, see its log; or a process that is no server", "%s", err)
 		return
 	}
+	_, damaged := errors.AsType[*storage.DamageError](err)
 	switch {
+	case err != nil && !damaged: // it says itself what to do
+		d.say("data file", failing, "", "%s", err)
 	case err != nil:
 		d.say("data file", failing, "opensend check", "%s", err)
 	case len(report.Faults) > 0:

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/opensend/opensend/automations/mail"
+	"github.com/opensend/opensend/storage"
 )
 
 // setup is what init asks for.
@@ -72,6 +73,13 @@ does not try it.`,
 			return usage(cmd, "%s is a folder; name a file in it, such as --config %s", path, filepath.Join(path, configFile))
 		case !errors.Is(err, fs.ErrNotExist) && !s.force:
 			return &exitError{exitFailed, fmt.Errorf("%s exists already; name another file with --config, or replace it with --force", path), ""}
+		}
+		probe, err := os.CreateTemp(filepath.Dir(path), ".opensend.config-*") // before any question
+		if err != nil {
+			return storage.NoFile(filepath.Dir(path), err)
+		}
+		if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+			return err
 		}
 		if !s.yes {
 			if err := a.interview(cmd, s); err != nil {
@@ -218,7 +226,7 @@ func (a *app) initialize(cmd *cobra.Command, path string, s *setup) error {
 func writePrivately(path, text string, replace bool) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".opensend.config-*")
 	if err != nil {
-		return fmt.Errorf("no file can be made in the folder %s: it must exist and be writable by this user", filepath.Dir(path))
+		return storage.NoFile(filepath.Dir(path), err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.WriteString(text)
