@@ -176,9 +176,9 @@ func (s *source) copyTo(dir string, tell storage.Progress) (tmp string, at time.
 	if s.client == nil {
 		return s.db.Spool(dir, tell)
 	}
-	f, err := os.CreateTemp(dir, ".opensend.backup-*")
+	f, err := storage.NewCopy(dir)
 	if err != nil {
-		return "", at, storage.NoFile(dir, err)
+		return "", at, err
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil {

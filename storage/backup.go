@@ -110,10 +110,9 @@ const backlog = 4 << 20
 // from being used again, so nothing slow must stand behind this. The copy is not
 // verified.
 func (db *DB) Spool(dir string, progress Progress) (tmp string, at time.Time, err error) {
-	dropLeftovers(dir, time.Now())
-	f, err := os.CreateTemp(dir, ".opensend.backup-*")
+	f, err := NewCopy(dir)
 	if err != nil {
-		return "", at, NoFile(dir, err)
+		return "", at, err
 	}
 	defer func() {
 		if err = errors.Join(err, f.Close()); err != nil {
@@ -135,6 +134,17 @@ func (db *DB) Spool(dir string, progress Progress) (tmp string, at time.Time, er
 
 // leftoverAge is how old a temporary file is that nobody is writing any more.
 const leftoverAge = 24 * time.Hour
+
+// NewCopy makes a temporary file in dir for a copy of the data file, and deletes
+// those that killed processes left there more than a day ago.
+func NewCopy(dir string) (*os.File, error) {
+	dropLeftovers(dir, time.Now())
+	f, err := os.CreateTemp(dir, ".opensend.backup-*")
+	if err != nil {
+		return nil, NoFile(dir, err)
+	}
+	return f, nil
+}
 
 // dropLeftovers deletes the temporary copies of processes that were killed.
 func dropLeftovers(dir string, now time.Time) {
