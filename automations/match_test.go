@@ -140,3 +140,22 @@ func BenchmarkEval(b *testing.B) {
 		}
 	}
 }
+
+func TestDecimalString(t *testing.T) {
+	for want, same := range map[string][]string{
+		"0":                           {"0", "-0", "0.0", "0e5"},
+		"1":                           {"1", "1.0", "10e-1", "1E0"},
+		"-20":                         {"-20", "-2e1", "-20.00"},
+		"15e-1":                       {"1.5", "1.50", "15e-1"},
+		"1e21":                        {"1e21", "1000000000000000000000", "10e20"},
+		"1e-7":                        {"0.0000001", "1e-7"},
+		"9" + strings.Repeat("0", 20): {"9e20", "9" + strings.Repeat("0", 20)},
+		"9007199254740993":            {"9007199254740993", "9007199254740993.0"},
+	} {
+		for _, number := range same {
+			if got := parseDecimal(number).String(); got != want {
+				t.Errorf("%s is written %s, want %s", number, got, want)
+			}
+		}
+	}
+}

@@ -69,3 +69,27 @@ func (d decimal) sign() int {
 	}
 	return 1
 }
+
+// maxZeros is how many zeros String writes at the end of a whole number, before
+// it writes an exponent.
+const maxZeros = 20
+
+// String is the number as JSON; equal numbers have the same. Whole numbers are
+// plain digits, up to maxZeros.
+func (d decimal) String() string {
+	if d.digits == "" {
+		return "0"
+	}
+	text := d.digits
+	if d.negative {
+		text = "-" + text
+	}
+	switch zeros := d.exponent - int64(len(d.digits)); {
+	case zeros == 0:
+		return text
+	case zeros > 0 && zeros <= maxZeros:
+		return text + strings.Repeat("0", int(zeros))
+	default:
+		return text + "e" + strconv.FormatInt(zeros, 10)
+	}
+}

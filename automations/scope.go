@@ -146,3 +146,35 @@ func (v Value) Resolve(s *Scope) json.RawMessage {
 	}
 	return raw
 }
+
+// Identity is the value at the path as a text that equal values have in common,
+// as the operator equals has it: however a number is written. It is JSON.
+func (s *Scope) Identity(path string) string {
+	found, _ := s.Lookup(path)
+	raw, err := json.Marshal(plainNumbers(found))
+	if err != nil {
+		return "null"
+	}
+	return string(raw)
+}
+
+// plainNumbers is v with each number written in the one way of decimal.String.
+func plainNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		return json.Number(parseDecimal(string(v)).String())
+	case []any:
+		plain := make([]any, len(v))
+		for i, item := range v {
+			plain[i] = plainNumbers(item)
+		}
+		return plain
+	case map[string]any:
+		plain := make(map[string]any, len(v))
+		for name, member := range v {
+			plain[name] = plainNumbers(member)
+		}
+		return plain
+	}
+	return v
+}

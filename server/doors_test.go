@@ -259,6 +259,10 @@ func TestDoorDefaultsForDeduplication(t *testing.T) {
 		first := r.do(http.MethodPost, "/events/send", a).want(202)
 		second := r.do(http.MethodPost, "/events/send", a).want(202).has("automation_runs.0", nil)
 		second.has("deduplicated.0.automation_id", id).has("deduplicated.0.original_delivery_id", first.text("delivery.id")).has("deduplicated.0.window_seconds", 3600)
+		for _, same := range []string{"1.0}", "10e-1}"} {
+			r.do(http.MethodPost, "/events/send", strings.Replace(a, "1}", same, 1)).want(202).has("automation_runs.0", nil)
+		}
+		r.do(http.MethodPost, "/events/send", strings.Replace(a, "1}", `"1"}`, 1)).want(202).has("automation_runs.0.object", "automation_run")
 		r.do(http.MethodPost, "/events/send", strings.Replace(a, "1}", "2}", 1)).want(202).has("automation_runs.0.object", "automation_run")
 		r.do(http.MethodPost, "/events/send", strings.Replace(a, "a@", "b@", 1)).want(202).has("automation_runs.0.object", "automation_run")
 		set(`{"enabled":false}`)

@@ -331,8 +331,7 @@ func (a *acceptance) deduplicate(w *automations.Workflow, scope *automations.Sco
 	parts := []string{w.Trigger}
 	if w.Deduplication != nil {
 		for _, path := range w.Deduplication.Key {
-			value := automations.Value{Var: path}
-			parts = append(parts, string(value.Resolve(scope)))
+			parts = append(parts, scope.Identity(path))
 		}
 	}
 	if a.event.Test {
