@@ -182,8 +182,9 @@ func parseValues(p *Problems, raw json.RawMessage, path string) map[string]Value
 
 func parseContactUpdate(p *Problems, f Fields) *ContactUpdateAction {
 	const code = "contact_update_invalid"
-	fields, known := f, []string{"email", "first_name", "firstName", "last_name", "lastName", "unsubscribed"}
+	fields, at, known := f, "", []string{"email", "first_name", "firstName", "last_name", "lastName", "unsubscribed"}
 	if f.Has("fields") {
+		at = "fields"
 		f.Unknown(p, "fields", "properties")
 		var err error
 		if fields, err = ObjectFields(f.Raw("fields")); err != nil {
@@ -192,7 +193,8 @@ func parseContactUpdate(p *Problems, f Fields) *ContactUpdateAction {
 	} else {
 		known = append(known, "properties")
 	}
-	fields.Unknown(p, known...)
+	var own Problems
+	fields.Unknown(&own, known...)
 	u := &ContactUpdateAction{Properties: parseValues(p, f.Raw("properties"), "properties")}
 	for _, field := range []struct {
 		into  **Value
@@ -210,15 +212,16 @@ func parseContactUpdate(p *Problems, f Fields) *ContactUpdateAction {
 			}
 		}
 	}
-	checkContactUpdate(p, u)
+	checkContactUpdate(&own, u)
+	p.Include(at, own.Err())
+	if u.Email == nil && u.FirstName == nil && u.LastName == nil && u.Unsubscribed == nil && len(u.Properties) == 0 {
+		p.Add("contact_update_empty", "fields", "name at least one field or property to change")
+	}
 	return u
 }
 
 func checkContactUpdate(p *Problems, u *ContactUpdateAction) {
 	const code = "contact_update_invalid"
-	if u.Email == nil && u.FirstName == nil && u.LastName == nil && u.Unsubscribed == nil && len(u.Properties) == 0 {
-		p.Add("contact_update_empty", "fields", "name at least one field or property to change")
-	}
 	if v := u.Email; v != nil && v.Var == "" {
 		if _, err := NormalizeEmail(asText(v.Literal)); err != nil {
 			p.Add(code, "email", "%s", err)

@@ -126,9 +126,9 @@ func (c *compiler) connect() {
 		case !slices.Contains(EdgeTypes(), edge.Type):
 			c.p.Add("connection_type_invalid", path+".type", "%q is not a connection type; use default, condition_met, condition_not_met, event_received or timeout", shorten(string(edge.Type), 40))
 		case isBranch(edge.Type) && from.Type != StepCondition && from.Type != StepWaitForEvent:
-			c.p.Add("connection_branch_from_non_condition", path+".type", "%s may leave a condition or a wait only, and %q is a %s", edge.Type, from.Key, from.Type)
+			c.p.Add("connection_branch_from_non_condition", path+".type", "%s may leave a condition or a wait only, and %q is of type %s", edge.Type, from.Key, from.Type)
 		case !slices.Contains(from.Type.edges(), edge.Type):
-			c.p.Add("connection_type_invalid", path+".type", "%s may not leave %q, which is a %s", edge.Type, from.Key, from.Type)
+			c.p.Add("connection_type_invalid", path+".type", "%s may not leave %q, which is of type %s", edge.Type, from.Key, from.Type)
 		case from.next[edge.Type] != "":
 			c.p.Add("connection_branch_duplicate", path, "step %q has two connections of type %s", from.Key, edge.Type)
 		default:

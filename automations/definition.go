@@ -158,7 +158,7 @@ func fillTrigger(config json.RawMessage, eventName string) (json.RawMessage, err
 	case has == "":
 		return f.withEventName(eventName)
 	case has != eventName:
-		return nil, Errorf(KindInvalid, "trigger_event_name_mismatch", "trigger_event_name is %q but the trigger step has %q; send one of them", shorten(eventName, 60), shorten(has, 60))
+		p.Add("trigger_event_name_mismatch", "trigger_event_name", "trigger_event_name is %q but the trigger step has %q; send one of them", shorten(eventName, 60), shorten(has, 60))
 	}
 	return config, p.Err()
 }

@@ -3,6 +3,7 @@ package automations
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,8 +67,9 @@ func IsKind(err error, kind Kind) bool {
 // Problems collects everything wrong with one input, so that the caller can
 // mend it in one go.
 type Problems struct {
-	first Error
-	all   []Detail
+	first    Error
+	all      []Detail
+	mistyped []string // paths of members of the wrong type, of which no more can be said
 }
 
 // maxProblems bounds the details of one answer, whatever the input.
@@ -81,6 +83,13 @@ func (p *Problems) Add(code, path, format string, args ...any) {
 // AddSyntax records that the text at path breaks a rule at a place in it.
 func (p *Problems) AddSyntax(code, path string, e *mail.SyntaxError) {
 	p.add(KindInvalid, code, Detail{Path: path, Message: e.Error(), Line: e.Line, Column: e.Col})
+}
+
+// mistype records that the member at path is not what it must be, such as "a
+// string". Whatever is said of its value after that is left out.
+func (p *Problems) mistype(path, what string) {
+	p.Add("", path, "%s must be %s", path, what)
+	p.mistyped = append(p.mistyped, path)
 }
 
 // Missing records that a required field is absent.
@@ -114,6 +123,9 @@ func (p *Problems) Include(prefix string, err error) {
 }
 
 func (p *Problems) add(kind Kind, code string, d Detail) {
+	if slices.Contains(p.mistyped, d.Path) {
+		return
+	}
 	if len(p.all) == 0 {
 		p.first = Error{Kind: kind, Code: code, Field: d.Path, Msg: d.Message}
 	}

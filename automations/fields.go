@@ -81,7 +81,7 @@ func (f Fields) read(p *Problems, v any, what string, names []string) bool {
 		return false
 	}
 	if json.Unmarshal(raw, v) != nil {
-		p.Add("", names[0], "%s must be %s", names[0], what)
+		p.mistype(names[0], what)
 		return false
 	}
 	return true
@@ -130,7 +130,7 @@ func (f Fields) compact(p *Problems, open byte, what string, names []string) jso
 		return nil
 	}
 	if !isKind(raw, open) {
-		p.Add("", names[0], "%s must be %s", names[0], what)
+		p.mistype(names[0], what)
 		return nil
 	}
 	return CompactJSON(raw)

@@ -233,6 +233,21 @@ func TestVariableTypes(t *testing.T) {
 	})
 }
 
+func TestWrongTypeIsOneProblem(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		for path, body := range map[string]string{
+			"/events/send": `{"event":7,"email":"a@example.com","payload":{}}`,
+			"/contacts":    `{"email":7}`,
+			"/events":      `{"name":7}`,
+			"/automations": `{"name":"a","steps":[{"key":"t","type":"trigger","config":{"event_name":7}}]}`,
+		} {
+			r.do(http.MethodPost, path, body).want(422).has("name", "validation_error").has("details.1", nil)
+		}
+		both := r.do(http.MethodPost, "/events/send", `{"event":7,"email":8}`).want(422)
+		both.has("details.0.message", "event must be a string").has("details.1.message", "email must be a string").has("details.2", nil)
+	})
+}
+
 func TestAutomationErrors(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		trigger := `{"key":"t","type":"trigger","config":{"event_name":"x"}}`
@@ -245,7 +260,10 @@ func TestAutomationErrors(t *testing.T) {
 			{`{"name":"a","steps":[` + trigger + `,{"key":"d","type":"dealy","config":{}}]}`, "step_type_invalid", "steps[1].type"},
 			{`{"name":"a","steps":[` + trigger + `,{"key":"a","type":"end"},{"key":"b","type":"end"}],"connections":[{"from":"t","to":"a"}]}`, "step_unreachable", "steps[2]"},
 			{`{"name":"a","steps":[` + trigger + `,{"key":"a","type":"end"}],"connections":[{"from":"t","to":"nowhere"}]}`, "connection_unknown_step", "connections[0].to"},
-			{`{"name":"a","trigger_event_name":"y","steps":[` + trigger + `]}`, "trigger_event_name_mismatch", ""},
+			{`{"name":"a","trigger_event_name":"y","steps":[` + trigger + `]}`, "trigger_event_name_mismatch", "trigger_event_name"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"u","type":"contact_update","config":{"fields":{"email":"nobody"}}}]}`, "contact_update_invalid", "steps[1].config.fields.email"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"u","type":"contact_update","config":{"email":"nobody"}}]}`, "contact_update_invalid", "steps[1].config.email"},
+			{`{"name":"a","steps":[` + trigger + `,{"key":"d","type":"delay","config":{"duration":60}}]}`, "validation_error", "steps[1].config.duration"},
 			{`{"name":"a","status":"on","steps":[` + trigger + `]}`, "validation_error", "status"},
 			{`{"name":"a","steps":[` + trigger + `],"deduplication":{"window":"31 days"}}`, "deduplication_invalid", "deduplication.window"},
 		} {
