@@ -26,8 +26,8 @@ type request struct {
 	resend bool                // the caller reads Resend's words where they differ; see words.go
 }
 
-// readBody reads the body, if any. If it says what it is it must be of the media
-// type, unless that is empty. Parameters of the type say nothing to us, and some
+// readBody reads the body, if any. It must not be compressed, and if it says what
+// it is it must be of the media type, unless that is empty. Parameters of the type say nothing to us, and some
 // clients send broken ones.
 func (r *request) readBody(w http.ResponseWriter, limit int64, media string) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
@@ -36,6 +36,9 @@ func (r *request) readBody(w http.ResponseWriter, limit int64, media string) err
 	}
 	if err != nil {
 		return automations.Errorf(automations.KindMalformed, "", "the body could not be read to its end; send it again")
+	}
+	if coding := r.Header.Get("Content-Encoding"); len(body) > 0 && coding != "" && !strings.EqualFold(coding, "identity") {
+		return automations.Errorf(automations.KindUnsupported, "", "the body is compressed (%.60q); send it as it is, without Content-Encoding", coding)
 	}
 	if kind := r.Header.Get("Content-Type"); media != "" && len(body) > 0 && kind != "" {
 		sent, _, _ := strings.Cut(strings.ToLower(kind), ";")

@@ -305,7 +305,8 @@ func TestUnknownRoutes(t *testing.T) {
 			t.Errorf("Allow is %q", a.header.Get("Allow"))
 		}
 		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Type", "text/plain").want(415)
-		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Type", "application/json; charset=utf-8").want(201)
+		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Encoding", "gzip").want(415).has("name", "unsupported_media_type")
+		r.do(http.MethodPost, "/contacts", `{"email":"a@example.com"}`, "Content-Type", "application/json; charset=utf-8", "Content-Encoding", "identity").want(201)
 		for i, kind := range []string{"Application/JSON;charset", "application/json, application/json", "application/vnd.api+json"} {
 			r.do(http.MethodPost, "/contacts", fmt.Sprintf(`{"email":"a%d@example.com"}`, i), "Content-Type", kind).want(201)
 		}
