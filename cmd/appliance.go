@@ -37,7 +37,7 @@ type appliance struct {
 // newAppliance opens the data file and puts the parts together. from says where
 // the configuration comes from. Nothing moves until run.
 func newAppliance(cfg Config, from origins, log *slog.Logger) (*appliance, error) {
-	db, err := storage.OpenWith(cfg.Data, storage.Options{MaxSize: int64(cfg.Storage.MaxSize), Program: version})
+	db, err := storage.OpenWith(cfg.Data, storage.Options{MaxSize: int64(cfg.Storage.MaxSize), Program: version, Log: log})
 	if err != nil {
 		return nil, err
 	}

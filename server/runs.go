@@ -56,8 +56,8 @@ func (s *Server) runMetrics(r *request) (answer, error) {
 			return err
 		}
 		metrics.AutomationID = w.ID
-		metrics.ByStatus, err = tx.RunCounts(w.ID)
-		return err
+		metrics.ByStatus = tx.RunCounts(w.ID)
+		return nil
 	})
 	if err != nil {
 		return answer{}, err

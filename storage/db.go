@@ -50,8 +50,9 @@ type DB struct {
 	committerDone chan struct{}
 	definitions   atomic.Int64 // these two are Marks
 	apiKeys       atomic.Int64
-	lastMark      int64     // the committer's own
-	listeners     listeners // who is told what by the last commit; the committer's own
+	lastMark      int64           // the committer's own
+	listeners     listeners       // who is told what by the last commit; the committer's own
+	told          map[string]bool // damaged counts that were logged; the committer's own
 	webhookKick   chan struct{}
 	rejected      atomic.Int64                  // refused events that are still to be counted
 	watched       atomic.Pointer[chan struct{}] // closed at the next commit; nil when nobody waits for it
@@ -98,7 +99,7 @@ func openKnowing(l layouts, path string, options Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		path: path, bolt: b, pageSize: b.Info().PageSize, meter: newMeter(),
+		path: path, bolt: b, pageSize: b.Info().PageSize, meter: newMeter(), told: map[string]bool{},
 		updates: make(chan *update, maxQueued), committerDone: make(chan struct{}), failed: make(chan struct{}), webhookKick: make(chan struct{}, 1),
 	}
 	err = guarded(path, func() error {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type Options struct {
 	// Program is the version of the program, which a file that it makes or brings
 	// to a newer layout carries: older programs name it.
 	Program string
+	// Log gets what an operator should know; nil discards it.
+	Log *slog.Logger
 }
 
 // reserve is to a file's bound what diskReserve is to the disk.
@@ -37,6 +40,9 @@ func (o Options) reserve() int64 { return min(max(o.MaxSize/16, 2<<20), diskRese
 
 // apply bounds the file. It grows in steps that are small beside its bound.
 func (o Options) apply(db *DB) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	if db.options = o; o.MaxSize > 0 {
 		db.bolt.MaxSize = int(o.MaxSize)
 		db.bolt.AllocSize = int(min(o.MaxSize/64, int64(db.bolt.AllocSize)))

@@ -80,17 +80,16 @@ func (tx *Tx) LastRun(workflow automations.ID) (*automations.Run, error) {
 	return runs[0], nil
 }
 
-// RunCounts tells how many runs of a workflow have each status.
-func (tx *Tx) RunCounts(workflow automations.ID) (map[automations.RunStatus]int64, error) {
+// RunCounts tells how many runs of a workflow have each status. One whose count
+// is damaged is not among them.
+func (tx *Tx) RunCounts(workflow automations.ID) map[automations.RunStatus]int64 {
 	counts := map[automations.RunStatus]int64{}
 	for _, status := range automations.RunStatuses() {
-		n, err := tx.number(runCountsBucket, tuple(workflow, string(status)))
-		if err != nil {
-			return nil, err
+		if n, err := tx.number(runCountsBucket, tuple(workflow, string(status))); err == nil {
+			counts[status] = n
 		}
-		counts[status] = n
 	}
-	return counts, nil
+	return counts
 }
 
 // Wake is a row of the wake index: a run and when it is due.

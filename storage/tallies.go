@@ -41,8 +41,9 @@ func (tx *Tx) flushTallies() error {
 	}
 	for at, by := range tx.tallies {
 		n, err := tx.number(talliesBucket, at.key())
-		if err != nil {
-			return err
+		if err != nil { // it goes when it is old
+			tx.db.unknown(err)
+			continue
 		}
 		if err := tx.put(talliesBucket, at.key(), binary.BigEndian.AppendUint64(nil, uint64(n+by))); err != nil {
 			return err
@@ -55,18 +56,18 @@ func (tx *Tx) flushTallies() error {
 // is written next, and lost when the program ends before that.
 func (db *DB) CountRejected() { db.rejected.Add(1) }
 
-// Tallies visits the tallies from the slot of a time on, in order of time.
-func (tx *Tx) Tallies(from time.Time, visit func(slot time.Time, workflow automations.ID, kind automations.Tally, n int64)) error {
+// Tallies visits the tallies from the slot of a time on, in order of time, but
+// those that are damaged.
+func (tx *Tx) Tallies(from time.Time, visit func(slot time.Time, workflow automations.ID, kind automations.Tally, n int64)) {
 	c := tx.bucket(talliesBucket).Cursor()
 	for key, _ := c.Seek(tuple(from.Truncate(TallySlot))); key != nil; key, _ = c.Next() {
 		n, err := tx.number(talliesBucket, key)
 		if err != nil {
-			return err
+			continue
 		}
 		at, rest := splitTime(key)
 		visit(at, automations.ID(rest[:16]), automations.Tally(rest[16]), n)
 	}
-	return nil
 }
 
 // tally drops a tally that is too old.

@@ -213,8 +213,9 @@ func (tx *Tx) flush() error {
 		}
 		key := at.key()
 		n, err := tx.number(runCountsBucket, key)
-		if err != nil {
-			return err
+		if err != nil { // nothing hangs on it: it stays as it is, for Check to tell of
+			tx.db.unknown(err)
+			continue
 		}
 		if n+by == 0 {
 			err = tx.delete(runCountsBucket, key)
@@ -229,16 +230,28 @@ func (tx *Tx) flush() error {
 	return tx.flushTallies()
 }
 
-// number reads an 8-byte count, zero when there is none.
+// number reads an 8-byte count, zero when there is none. The error is always
+// that it is damaged.
 func (tx *Tx) number(b bucket, key []byte) (int64, error) {
 	body, err := tx.get(b, key)
 	if errors.Is(err, ErrNotFound) {
 		return 0, nil
 	}
+	if err == nil && len(body) != 8 {
+		err = &CorruptError{Bucket: b.String(), Key: bytes.Clone(key)}
+	}
 	if err != nil {
 		return 0, err
 	}
 	return int64(binary.BigEndian.Uint64(body)), nil
+}
+
+// unknown says once of a count that it is damaged. It is the committer's own.
+func (db *DB) unknown(err error) {
+	if text := err.Error(); !db.told[text] {
+		db.told[text] = true
+		db.options.Log.Error("a count cannot be read; the rest goes on without it: opensend check says more", "error", err)
+	}
 }
 
 // due visits up to limit rows, keyed by time below prefix, that are due at now,

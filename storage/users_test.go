@@ -82,12 +82,13 @@ func TestTallies(t *testing.T) {
 	db.must(t, event(at, automations.Deduplicated, automations.Resumed))
 	got := map[automations.Tally]map[int]int64{}
 	db.View(func(tx *Tx) error {
-		return tx.Tallies(at, func(slot time.Time, workflow automations.ID, kind automations.Tally, n int64) {
+		tx.Tallies(at, func(slot time.Time, workflow automations.ID, kind automations.Tally, n int64) {
 			if got[kind] == nil {
 				got[kind] = map[int]int64{}
 			}
 			got[kind][int(slot.Sub(at.Truncate(TallySlot))/TallySlot)] += n
 		})
+		return nil
 	})
 	if got[automations.TallyEvents][0] != 3 || got[automations.TallyEvents][1] != 1 || got[automations.TallyDeduplicated][0] != 1 || got[automations.TallyUnmatched][1] != 1 {
 		t.Errorf("%v", got)

@@ -217,11 +217,7 @@ const maxStanding = 2000
 
 func readStanding(tx *storage.Tx, workflow automations.ID) (s standingRuns, err error) {
 	s.At = map[string]int{}
-	counts, err := tx.RunCounts(workflow)
-	if err != nil {
-		return s, err
-	}
-	for status, n := range counts {
+	for status, n := range tx.RunCounts(workflow) {
 		if !status.Final() {
 			s.InAll += n
 		}

@@ -101,12 +101,9 @@ func findRuns(tx *storage.Tx, s runSearch, after automations.ID) (f foundRuns, e
 		if s.Automation != (automations.ID{}) && w.ID != s.Automation || s.unknown {
 			continue
 		}
-		counts, err := tx.RunCounts(w.ID)
-		if err != nil {
-			return f, err
-		}
-		for status, n := range counts {
-			if n > 0 && s.wantsStatus(status) {
+		counts := tx.RunCounts(w.ID)
+		for _, status := range automations.RunStatuses() {
+			if n, known := counts[status]; (n > 0 || !known) && s.wantsStatus(status) {
 				among = append(among, w)
 				break
 			}

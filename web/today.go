@@ -47,9 +47,7 @@ func (v *visit) today() (any, error) {
 	page := todayPage{Counts: map[string]int64{}}
 	day := newDay(v.now)
 	err := v.read(func(tx *storage.Tx) error {
-		if err := day.read(tx); err != nil {
-			return err
-		}
+		day.read(tx)
 		if err := page.readBeats(tx, day); err != nil {
 			return err
 		}
@@ -128,8 +126,8 @@ func newDay(now time.Time) *tallyDay {
 	}
 }
 
-func (d *tallyDay) read(tx *storage.Tx) error {
-	return tx.Tallies(d.from, func(slot time.Time, workflow automations.ID, kind automations.Tally, n int64) {
+func (d *tallyDay) read(tx *storage.Tx) {
+	tx.Tallies(d.from, func(slot time.Time, workflow automations.ID, kind automations.Tally, n int64) {
 		at := int(slot.Sub(d.from) / storage.TallySlot)
 		if at < 0 || at >= slots { // a clock that was ahead
 			return
@@ -188,10 +186,7 @@ func (p *todayPage) readBeats(tx *storage.Tx, day *tallyDay) error {
 		return err
 	}
 	for _, w := range workflows {
-		counts, err := tx.RunCounts(w.ID)
-		if err != nil {
-			return err
-		}
+		counts := tx.RunCounts(w.ID)
 		active, waiting := counts[automations.RunQueued]+counts[automations.RunRunning], counts[automations.RunWaiting]
 		p.InFlight.Active += active
 		p.InFlight.Waiting += waiting

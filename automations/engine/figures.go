@@ -27,9 +27,8 @@ func (e *Engine) Figures() (f Figures, err error) {
 	f.At = e.clock.today()
 	err = e.db.View(func(tx *storage.Tx) (err error) {
 		f.Wakes, f.Mail, f.Notice = tx.DueWakes(f.At), tx.DueMail(f.At), tx.DueNotices(f.At)
-		if f.Backup, err = tx.LastBackup(); err == nil {
-			f.Runs, err = tx.RunsByStatus()
-		}
+		f.Runs = tx.RunsByStatus()
+		f.Backup, err = tx.LastBackup()
 		return err
 	})
 	if err == nil {

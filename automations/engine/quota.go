@@ -13,11 +13,8 @@ func (e *Engine) quotaFor(tx *storage.Tx, email *automations.Email, at time.Time
 	if email.Captures() {
 		return nil
 	}
-	full, err := e.fullUntil(tx, at)
-	switch {
-	case err != nil:
-		return err
-	case full == nil:
+	full := e.fullUntil(tx, at)
+	if full == nil {
 		return tx.CountMail(at)
 	}
 	return &automations.Error{Kind: automations.KindRateLimited, Code: full.code, Msg: full.msg, Wait: full.until.Sub(now())}
@@ -35,10 +32,7 @@ func giveQuotaBack(tx *storage.Tx, email *automations.Email) error {
 // room for, and returns that time.
 func (e *Engine) nextFree(tx *storage.Tx, at time.Time) (time.Time, error) {
 	for {
-		full, err := e.fullUntil(tx, at)
-		if err != nil {
-			return at, err
-		}
+		full := e.fullUntil(tx, at)
 		if full == nil {
 			return at, tx.CountMail(at)
 		}
@@ -54,27 +48,21 @@ type quotaFull struct {
 
 // fullUntil tells when there is room again after the time; nil when there is
 // room then.
-func (e *Engine) fullUntil(tx *storage.Tx, at time.Time) (*quotaFull, error) {
+func (e *Engine) fullUntil(tx *storage.Tx, at time.Time) *quotaFull {
 	year, month, day := at.UTC().Date()
 	today := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
 	if e.cfg.EmailsPerDay > 0 {
-		n, err := tx.MailCount(today, today.AddDate(0, 0, 1))
-		if err != nil {
-			return nil, err
-		}
+		n := tx.MailCount(today, today.AddDate(0, 0, 1))
 		if n >= int64(e.cfg.EmailsPerDay) {
-			return &quotaFull{"daily_quota_exceeded", "the mails that limits.emails_per_day allows are used up; try again after midnight UTC", today.AddDate(0, 0, 1)}, nil
+			return &quotaFull{"daily_quota_exceeded", "the mails that limits.emails_per_day allows are used up; try again after midnight UTC", today.AddDate(0, 0, 1)}
 		}
 	}
 	if e.cfg.EmailsPerMonth > 0 {
 		first := today.AddDate(0, 0, 1-day)
-		n, err := tx.MailCount(first, first.AddDate(0, 1, 0))
-		if err != nil {
-			return nil, err
-		}
+		n := tx.MailCount(first, first.AddDate(0, 1, 0))
 		if n >= int64(e.cfg.EmailsPerMonth) {
-			return &quotaFull{"monthly_quota_exceeded", "the mails that limits.emails_per_month allows are used up; try again next month", first.AddDate(0, 1, 0)}, nil
+			return &quotaFull{"monthly_quota_exceeded", "the mails that limits.emails_per_month allows are used up; try again next month", first.AddDate(0, 1, 0)}
 		}
 	}
-	return nil, nil
+	return nil
 }
