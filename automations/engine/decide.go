@@ -18,6 +18,18 @@ import (
 // run that waits for the mail, or failed because of it, goes on when it is
 // settled.
 func (e *Engine) ResendEmail(id automations.ID, notes ...Note) (*automations.Email, error) {
+	var run automations.RunRef
+	err := e.db.View(func(tx *storage.Tx) error {
+		row, err := tx.Email(id)
+		if err == nil {
+			run = row.Run
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := e.missedBy(run)
 	return e.decide(id, notes, func(tx *storage.Tx, email *automations.Email) error {
 		if email.Status != automations.EmailUnconfirmed && email.Status != automations.EmailFailed {
 			return automations.Errorf(automations.KindConflict, "email_not_resendable", "the mail is %s; only unconfirmed and failed mail can be sent again", email.Status)
@@ -26,7 +38,7 @@ func (e *Engine) ResendEmail(id automations.ID, notes ...Note) (*automations.Ema
 		if err := e.canLeave(tx, email); err != nil {
 			return err
 		}
-		if err := e.awaitAgain(tx, email); err != nil {
+		if err := e.awaitAgain(tx, email, m); err != nil {
 			return err
 		}
 		queueNow(email)
@@ -107,7 +119,7 @@ func (e *Engine) canLeave(tx *storage.Tx, email *automations.Email) error {
 // awaitAgain makes the run of a mail wait for it. A run that has gone its way
 // without it must not: it may have sent the mail's successor. Nor must one whose
 // automation was deleted.
-func (e *Engine) awaitAgain(tx *storage.Tx, email *automations.Email) error {
+func (e *Engine) awaitAgain(tx *storage.Tx, email *automations.Email, m missed) error {
 	row, err := tx.Run(email.Run)
 	if errors.Is(err, storage.ErrNotFound) { // none, or its time to be kept is over
 		return nil
@@ -128,7 +140,7 @@ func (e *Engine) awaitAgain(tx *storage.Tx, email *automations.Email) error {
 	if err != nil {
 		return err
 	}
-	return e.goOn(tx, row, flow)
+	return e.goOn(tx, row, flow, m)
 }
 
 // queueNow makes a mail due, with all the time to be tried in again.

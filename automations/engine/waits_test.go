@@ -84,6 +84,50 @@ func TestRetriedRunFindsWhatItMissed(t *testing.T) {
 	})
 }
 
+// Retrying a run reads the events before it changes anything, and then only those
+// that came since.
+func TestRetriedRunFindsWhatCameMeanwhile(t *testing.T) {
+	for name, test := range map[string]struct {
+		forget bool
+		step   string
+	}{"both": {false, "z"}, "only what came since": {true, "y"}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEngine(t, Config{})
+				segment := newID()
+				workflow(t, e.db, `[{"key":"t","type":"trigger","config":{"event_name":"start"}},
+					{"key":"s","type":"add_to_segment","config":{"segment_id":"`+segment.String()+`"}},
+					{"key":"x","type":"wait_for_event","config":{"event_name":"paid"}},
+					{"key":"y","type":"wait_for_event","config":{"event_name":"paid"}},
+					{"key":"z","type":"wait_for_event","config":{"event_name":"paid"}}]`, "", nil)
+				e.start(t)
+				run := e.mustAccept(t, event("start", "ada@example.com")).Started[0]
+				time.Sleep(idle)
+				e.mustAccept(t, event("paid", "ada@example.com"))
+				m := e.missedBy(run.Ref())
+				if len(m.ids) != 1 {
+					t.Fatalf("it missed %v", m.ids)
+				}
+				if test.forget {
+					m.ids = nil
+				}
+				e.mustAccept(t, event("paid", "ada@example.com"))
+				if err := e.db.Update(func(tx *storage.Tx) error { return tx.SaveSegment(&automations.Segment{ID: segment}) }); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := e.retryRun(run.Ref(), m, nil); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(idle)
+				if r := runOf(t, e.db, run); r.CurrentStep != test.step {
+					t.Errorf("the run is at %q, want %q", r.CurrentStep, test.step)
+				}
+				whole(t, e.db)
+			})
+		})
+	}
+}
+
 // What folds case folds it as triggers and waits are looked up.
 func TestWaitInAnyAlphabet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/opensend/opensend/automations"
@@ -287,6 +286,10 @@ func dropEmail(tx *storage.Tx, row *storage.RunRow, reason string) error {
 // again the mail of a run that waits for an unconfirmed one. An
 // *automations.Error of KindConflict says that neither is the case.
 func (e *Engine) RetryRun(ref automations.RunRef, notes ...Note) (*automations.Run, error) {
+	return e.retryRun(ref, e.missedBy(ref), notes)
+}
+
+func (e *Engine) retryRun(ref automations.RunRef, m missed, notes []Note) (*automations.Run, error) {
 	var row *storage.RunRow
 	err := e.update(notes, func(tx *storage.Tx) (err error) {
 		if row, err = tx.Run(ref); err != nil {
@@ -298,7 +301,7 @@ func (e *Engine) RetryRun(ref automations.RunRef, notes ...Note) (*automations.R
 				return err
 			}
 			row.Retry(now())
-			return e.goOn(tx, row, flow)
+			return e.goOn(tx, row, flow, m)
 		}
 		return e.requeue(tx, row)
 	})
@@ -308,38 +311,6 @@ func (e *Engine) RetryRun(ref automations.RunRef, notes ...Note) (*automations.R
 	kick(e.wakeKick)
 	kick(e.outboxKick)
 	return row.Run, nil
-}
-
-const (
-	missedRows = 100_000 // events looked at for those that a failed run missed
-	maxMissed  = 1000    // events of the contact among them
-)
-
-// goOn stores a run that had failed and moves again. It is told of events from now
-// on, and of those that came since it started.
-func (e *Engine) goOn(tx *storage.Tx, row *storage.RunRow, flow *automations.Flow) error {
-	names := flow.WaitNames()
-	if len(names) == 0 {
-		return tx.SaveRun(row)
-	}
-	since, _, err := tx.FindDeliveries(storage.Page{Limit: maxMissed, Before: row.TriggerEventID, Look: missedRows}, storage.DeliveryFilter{ContactID: row.ContactID})
-	if err != nil { // a damaged record of any event: the run goes on all the same
-		e.log.Error("a run that failed goes on, and cannot be told what it missed", "run", row.ID, "error", err)
-	}
-	for _, d := range slices.Backward(since) {
-		v := row.Missed(flow, d)
-		if v.Reason == "" {
-			continue
-		}
-		kept, err := tx.AddArrival(row.Ref(), d.ID)
-		if err == nil && kept {
-			err = tx.AddVerdict(d, v)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return errors.Join(tx.AddWaits(row.Run, names), tx.SaveRun(row))
 }
 
 // SkipWait makes a run that waits for a time or an event go on as if that time
