@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -210,7 +211,15 @@ type settingsPage struct {
 	*automationPage
 	Typed string // the name, as the form has it
 	Dedup []field
+	Seen  string // a mark of the settings that the form was opened with
 }
+
+// settingsSeen is a mark of the settings. Enabling an automation, or publishing
+// its steps, leaves it alone.
+func settingsSeen(w *automations.Workflow) string { return markOf(w.Name, w.Deduplication) }
+
+// markOf tells values from others, in a form.
+func markOf(values ...any) string { return fmt.Sprintf("%x", sha256.Sum256(encodeJSON(values))) }
 
 func (v *visit) automationSettings() (any, error) { return v.settingsPage(nil) }
 
@@ -225,23 +234,28 @@ func (v *visit) settingsPage(typed url.Values) (page settingsPage, err error) {
 	}
 	set := stepSettings{Text: map[string]string{}}
 	set.setDedup(page.Deduplication)
-	if page.Typed = page.Name; typed != nil {
-		page.Typed, set = typed.Get("name"), formSettings(automations.StepTrigger, typed)
+	page.Typed, page.Seen = page.Name, settingsSeen(page.Workflow)
+	if typed != nil {
+		page.Typed, page.Seen, set = typed.Get("name"), typed.Get("seen"), formSettings(automations.StepTrigger, typed)
 	}
 	page.Dedup = set.dedupFields(true)
 	return page, nil
 }
 
 func (v *visit) saveAutomationSettings() (any, error) {
+	page, err := v.settingsPage(v.PostForm)
+	if err != nil {
+		return nil, err
+	}
+	if now := settingsSeen(page.Workflow); page.Seen != "" && page.Seen != now {
+		page.Seen = now
+		return refused{page, savedElsewhere("the settings were")}, nil
+	}
 	dedup, err := formSettings(automations.StepTrigger, v.PostForm).dedup()
 	if err == nil {
 		err = v.call(http.MethodPatch, v.automationPath(), map[string]any{"name": v.PostFormValue("name"), "deduplication": dedup}, nil)
 	}
 	if problemOf(err) != nil {
-		page, failed := v.settingsPage(v.PostForm)
-		if failed != nil {
-			return nil, failed
-		}
 		return refused{page, err}, nil
 	}
 	return redirect{home + v.automationPath() + "/settings", "The settings are saved."}, err

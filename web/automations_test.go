@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -378,5 +379,39 @@ func TestRunsArePaged(t *testing.T) {
 		if id != want[len(want)-1-i] {
 			t.Fatalf("run %d is another", i)
 		}
+	}
+}
+
+// Two who change the settings of one automation, or one event type, do not
+// overwrite each other without knowing.
+func TestSettingsInTwoTabs(t *testing.T) {
+	_, d := newDashboard(t)
+	b := signedIn(t, d)
+	seen := func(page string) string {
+		return html.UnescapeString(strings.Split(strings.SplitAfter(page, `name="seen" value="`)[1], `"`)[0])
+	}
+	automation, _ := made(t, b.post("/dashboard/automations", url.Values{"name": {"First"}, "event": {"x"}}))
+	kind, _ := made(t, b.post("/dashboard/events/types", url.Values{"name": {"first"}, "schema": {`{"plan":"string"}`}}))
+	for at, fields := range map[string]url.Values{
+		automation + "/settings": {"set.dedup": {"on"}, "set.dedup_window": {"1 day"}},
+		kind:                     {"schema": {`{"plan":"number"}`}},
+	} {
+		save := func(name, opened string) *http.Response {
+			form := maps.Clone(fields)
+			form["name"], form["seen"] = []string{name}, []string{opened}
+			return b.post(at, form)
+		}
+		opened := seen(b.want(b.get(at), 200, ""))
+		b.post(automation+"/enable", nil) // changes no settings
+		b.want(save("second", opened), 303, "")
+		page := b.want(save("third", opened), 422, "saved elsewhere")
+		if !strings.Contains(page, `name="name" value="third"`) {
+			t.Errorf("%s: what was typed is gone", at)
+		}
+		if stored := b.want(b.get(at), 200, ""); !strings.Contains(stored, `name="name" value="second"`) {
+			t.Errorf("%s: a refusal was saved", at)
+		}
+		b.want(save("third", seen(page)), 303, "")
+		b.want(save("", seen(b.want(b.get(at), 200, ""))), 422, "")
 	}
 }

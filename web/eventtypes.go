@@ -34,7 +34,8 @@ type typePage struct {
 	Type     *automations.EventType // as it is stored; nil for a new one
 	Name     string                 // as they are typed
 	Schema   string
-	Inferred int // events that Schema was inferred from
+	Seen     string // a mark of the type that the form was opened with
+	Inferred int    // events that Schema was inferred from
 	Looked   bool
 	Recent   []*automations.Delivery
 	Names    []string
@@ -50,16 +51,18 @@ func (v *visit) eventType() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page.Name, page.Schema = page.Type.Name, ""
+	page.Name, page.Schema, page.Seen = page.Type.Name, "", typeSeen(page.Type)
 	if page.Type.Schema != nil {
 		page.Schema = prettyJSON(page.Type.Schema)
 	}
 	return v.inferring(page)
 }
 
+func typeSeen(t *automations.EventType) string { return markOf(t.Name, t.Schema) }
+
 // typePage reads the type in the path, and what was typed.
 func (v *visit) typePage(name, text string) (page typePage, err error) {
-	page.Name, page.Schema = name, text
+	page.Name, page.Schema, page.Seen = name, text, v.PostForm.Get("seen")
 	if v.PathValue("id") == "" {
 		return page, nil
 	}
@@ -110,6 +113,14 @@ func (v *visit) createEventType() (any, error) {
 
 func (v *visit) saveEventType() (any, error) {
 	name, text := v.PostForm.Get("name"), lines(v.PostForm.Get("schema"))
+	page, err := v.typePage(name, text)
+	if err != nil {
+		return nil, err
+	}
+	if now := typeSeen(page.Type); page.Seen != "" && page.Seen != now {
+		page.Seen = now
+		return refused{page, savedElsewhere("the event type was")}, nil
+	}
 	in, err := typedSchema(text)
 	if err == nil {
 		err = v.call(http.MethodPatch, "/events/"+esc(v.PathValue("id")), map[string]any{"name": name, "schema": in}, nil)

@@ -220,6 +220,12 @@ func (v *visit) publishTemplate() (any, error) {
 	})
 }
 
+// savedElsewhere refuses to replace what somebody else has saved; what says what
+// was. Who does it again means it.
+func savedElsewhere(what string) error {
+	return automations.Errorf(automations.KindConflict, "", "%s saved elsewhere after you opened the page, so nothing is saved yet: press the button again to replace it with what is here, or open the page anew to see it", what)
+}
+
 // changeTemplate saves what is typed, does something more, and comes back.
 func (v *visit) changeTemplate(done string, then func(path string) error) (any, error) {
 	form := v.typedTemplate()
@@ -229,7 +235,7 @@ func (v *visit) changeTemplate(done string, then func(path string) error) (any, 
 	}
 	if form.Seen != "" && form.Seen != seen(page.Template) {
 		page.Form.Seen = seen(page.Template)
-		return refused{page, automations.Errorf(automations.KindConflict, "", "the template was saved elsewhere after you opened it, so nothing is saved yet: press the button again to replace it with what is here, or open the page anew to see it")}, nil
+		return refused{page, savedElsewhere("the template was")}, nil
 	}
 	changes := form.content(page.Template)
 	changes["name"], changes["alias"] = form.Name, form.Alias
