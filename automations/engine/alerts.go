@@ -191,7 +191,7 @@ func (e *Engine) wrong(w *watch) (map[string]string, error) {
 func clockTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // mailFailing says that the mail server has not taken or refused anything for too
-// long; empty when it has.
+// long, for more than one recipient; empty when it has.
 func (e *Engine) mailFailing() string {
 	ms := e.handovers.failingSince.Load()
 	if since := time.UnixMilli(ms); ms != 0 && time.Since(since) >= mailAfter {

@@ -162,6 +162,62 @@ func TestAlertMailFailing(t *testing.T) {
 	})
 }
 
+// That one recipient is put off, as when a mailbox is full, is nothing to tell of:
+// mail to others may leave. It is when others are put off too, or there is no
+// connection, for a quarter of an hour.
+func TestAlertMailPutOff(t *testing.T) {
+	full := func(addresses ...string) (mail.Reply, error) {
+		err := &mail.SendError{Class: mail.Temporary, Code: 452, Text: "RCPT TO: 452 mailbox full"}
+		var reply mail.Reply
+		for _, a := range addresses {
+			reply.Refused = append(reply.Refused, mail.Refused{Address: a, Err: err})
+		}
+		return reply, err
+	}
+	for name, test := range map[string]struct {
+		others []string                            // that get mail after three hours
+		then   func(to string) (mail.Reply, error) // what becomes of all mail from then on
+		after  []string                            // the alerts after half an hour more
+	}{
+		"the same": {[]string{"ada@example.com"}, func(to string) (mail.Reply, error) { return full(to) }, nil},
+		"another":  {[]string{"bob@example.com"}, func(to string) (mail.Reply, error) { return full(to) }, []string{AlertMailFailing}},
+		"the server": {[]string{"ada@example.com"}, func(string) (mail.Reply, error) {
+			return mail.Reply{}, &mail.SendError{Class: mail.Temporary, Code: 421, Text: "greeting: 421 busy"}
+		}, []string{AlertMailFailing}},
+		"other mail leaves": {[]string{"bob@example.com", "ada@example.com"}, func(to string) (mail.Reply, error) {
+			if to == "bob@example.com" {
+				return mail.Reply{Code: 250}, nil
+			}
+			return full(to)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var later atomic.Bool
+				e := newEngine(t, Config{Sender: sendFunc(func(_ string, to []string, _ []byte) (mail.Reply, error) {
+					if later.Load() {
+						return test.then(to[0])
+					}
+					return full(to...)
+				})})
+				workflow(t, e.db, sendNow, "", nil)
+				e.start(t)
+				e.mustAccept(t, event("start", "ada@example.com"))
+				time.Sleep(3 * time.Hour)
+				wantList(t, "one recipient is put off", openAlerts(e))
+				later.Store(true)
+				for _, other := range test.others {
+					e.mustAccept(t, event("start", other))
+				}
+				time.Sleep(10 * time.Minute)
+				wantList(t, "ten minutes later", openAlerts(e))
+				time.Sleep(20 * time.Minute)
+				wantList(t, "half an hour later", openAlerts(e), test.after...)
+			})
+		})
+	}
+}
+
 // What comes and goes makes one message, and a receiver that is down gets its
 // messages later, in order and with the same id.
 func TestAlertWithoutStorms(t *testing.T) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,14 +46,17 @@ type Handovers struct {
 	Permanent atomic.Int64 // not taken, and never will be
 	Unknown   atomic.Int64 // the server did not say
 
-	failingSince atomic.Int64 // the first temporary failure since the server last decided, in Unix milliseconds
+	failingSince atomic.Int64 // the first temporary failure since the server last decided that is not about alone, in Unix milliseconds
+
+	mu    sync.Mutex
+	alone string // the one recipient whom the server put off since then; empty when it put off none
 }
 
 // Handovers tells what became of the attempts since the program started.
 func (e *Engine) Handovers() *Handovers { return &e.handovers }
 
-// count counts an attempt.
-func (h *Handovers) count(reply mail.Reply, err error) {
+// count counts an attempt to reach the recipients in to.
+func (h *Handovers) count(to []string, reply mail.Reply, err error) {
 	of := &h.Taken
 	switch class := classOf(err); {
 	case err == nil && len(reply.Refused) > 0:
@@ -65,9 +69,42 @@ func (h *Handovers) count(reply mail.Reply, err error) {
 		return
 	default:
 		h.Temporary.Add(1)
-		h.failingSince.CompareAndSwap(0, time.Now().UnixMilli())
+		h.fails(putOff(to, reply))
 		return
 	}
 	of.Add(1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alone = ""
 	h.failingSince.Store(0)
+}
+
+// fails notes a failure that may pass. As long as only one recipient was put off,
+// as one whose mailbox is full, it says nothing about mail to others.
+func (h *Handovers) fails(recipient string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if recipient != "" && (h.alone == "" || h.alone == recipient) {
+		h.alone = recipient
+		return
+	}
+	h.failingSince.CompareAndSwap(0, time.Now().UnixMilli())
+}
+
+// putOff is the recipient whom alone the server put off; empty when it put off
+// several, or the mail as a whole, or did not answer.
+func putOff(to []string, reply mail.Reply) (one string) {
+	if len(reply.Refused) < len(to) {
+		return ""
+	}
+	for _, r := range reply.Refused {
+		switch {
+		case r.Err.Class != mail.Temporary:
+		case one != "":
+			return ""
+		default:
+			one = r.Address
+		}
+	}
+	return one
 }

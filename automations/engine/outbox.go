@@ -155,7 +155,7 @@ func (e *Engine) deliver(ctx context.Context, id automations.ID, slot *marker) e
 		return err
 	}
 	reply, sendErr := e.cfg.Sender.Send(ctx, mail.Envelope{From: m.from, To: m.to, Message: m.content.Message, ID: m.id, Mark: slot.mark})
-	e.handovers.count(reply, sendErr)
+	e.handovers.count(m.to, reply, sendErr)
 	for { // nobody else knows: the slot is kept, and what it has marked, until it is written down
 		err := e.settle(id, nil, func(email *automations.Email) { e.result(email, m.to, reply, sendErr) }, bounces(reply)...)
 		if err == nil || ctx.Err() != nil {
