@@ -222,10 +222,9 @@ evaluation_interval: 1m
 tests:
   - interval: 1m
     input_series:
-      - {series: 'opensend_smtp_attempts_total{instance="bad",outcome="temporary"}', values: '0+1x40'}
-      - {series: 'opensend_smtp_attempts_total{instance="bad",outcome="taken"}', values: '7x40'}
-      - {series: 'opensend_smtp_attempts_total{instance="well",outcome="temporary"}', values: '0+1x40'}
-      - {series: 'opensend_smtp_attempts_total{instance="well",outcome="taken"}', values: '0+5x40'}
+      - {series: 'opensend_alert{instance="bad",kind="mail_failing"}', values: '0x15 1x25'}
+      - {series: 'opensend_alert{instance="well",kind="mail_failing"}', values: '0x40'}
+      - {series: 'opensend_alert{instance="well",kind="runs_overdue"}', values: '1x40'}
       - {series: 'opensend_wake_lag_seconds{instance="bad"}', values: '61x40'}
       - {series: 'opensend_wake_lag_seconds{instance="well"}', values: '1x40'}
       - {series: 'opensend_held{instance="bad"}', values: '0x40'}
@@ -238,7 +237,7 @@ tests:
       - eval_time: 30m
         alertname: OpensendMailNotTaken
         exp_alerts:
-          - exp_labels: {severity: page, instance: bad, outcome: temporary}
+          - exp_labels: {severity: page, instance: bad, kind: mail_failing}
             exp_annotations:
               summary: The mail server has taken no mail for 15 minutes.
               description: opensend doctor looks at the mail server; opensend emails list --status queued shows its last words.
