@@ -231,7 +231,7 @@ func (v *visit) show(status int, page string, data any, p *problem) {
 		Path: v.URL.Path, Query: v.URL.Query(), Seen: v.seen, User: v.user, Problem: p, Data: data,
 		Site: site{BaseURL: v.d.cfg.BaseURL, Version: v.d.cfg.Version, Captures: v.d.cfg.Engine.Captures(), Held: v.d.cfg.Engine.Held()},
 	}
-	if v.Method == http.MethodGet {
+	if v.Method == http.MethodGet && v.Header.Get("HX-Request") == "" { // a part that looks again does not show it
 		s.Notice = v.takeNotice()
 	}
 	v.d.render(v.w, status, page, s)

@@ -222,6 +222,20 @@ func TestNothingAnswersWithoutASession(t *testing.T) {
 	}
 }
 
+// What has been done is said by the page that is opened, not to a part of another
+// that looks again meanwhile.
+func TestNoticesReachPages(t *testing.T) {
+	_, d := newDashboard(t)
+	b := signedIn(t, d)
+	b.do(http.MethodPost, "/dashboard/contacts/segments", "name=Customers")
+	b.do(http.MethodGet, "/dashboard", "", "HX-Request", "true")
+	const said = `<p class="banner good" role="status">`
+	b.want(b.get("/dashboard/contacts/segments"), 200, said)
+	if again := read(t, b.get("/dashboard/contacts/segments")); strings.Contains(again, said) {
+		t.Error("it is said twice")
+	}
+}
+
 func TestSigningIn(t *testing.T) {
 	db, d := newDashboard(t)
 	first, err := d.Invitation()
