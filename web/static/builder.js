@@ -50,43 +50,51 @@
 
   // An answer takes the place of the form. What was typed while it was under way
   // is put into it where it says what was sent, and a button that was pressed
-  // meanwhile is pressed again if it is still there.
-  let sent, typed = [], waiting
+  // meanwhile is pressed again if it is still there and means the same: the one
+  // that is under way is not, nor one of a condition whose number may be another's.
+  let sent, typed = [], waiting, taking
   const step = (name) => form().elements[name] && form().elements[name].value
   const fields = () => form().querySelectorAll('input[id], textarea[id], select[id]')
+  const says = (id) => document.getElementById(id) && document.getElementById(id).value
+  const sameStep = () => [sent.panel, document.getElementById('step-' + sent.panel) ? sent.panel : sent.key].includes(step('panel'))
+  const list = (id) => id.split('.')[0]
+  const samePlace = (id) => id === 'draft' || (sameStep() && [...sent.values].every(([other, value]) =>
+    list(other) !== list(id) || !/\.(field|name)$/.test(other) || says(other) === value))
+  const means = (value) => value === 'apply' || (value !== sent.does &&
+    (!/^(rule|group|drop) /.test(value) || (/^(apply$|rule |group )/.test(sent.does) && sameStep())))
   document.addEventListener('submit', (event) => {
-    if (event.target !== form() || !form().classList.contains('htmx-request')) return
-    waiting = event.submitter && event.submitter.value
+    if (event.target !== form() || !(taking || form().classList.contains('htmx-request'))) return
+    waiting = !taking && event.submitter && event.submitter.value
     event.preventDefault()
     event.stopImmediatePropagation()
   }, true)
   document.addEventListener('htmx:beforeRequest', (event) => {
     if (event.target !== form()) return
-    sent = { step: [step('panel'), step('key')], values: new Map([...fields()].map((e) => [e.id, e.value])) }
+    sent = { does: event.detail.requestConfig.parameters.do, panel: step('panel'), key: step('key'), values: new Map([...fields()].map((e) => [e.id, e.value])) }
   })
   document.addEventListener('htmx:beforeSwap', (event) => {
-    if (event.target === form() && sent) typed = [...fields()].filter((e) => e.value !== sent.values.get(e.id))
-  })
-  document.addEventListener('htmx:afterSettle', (event) => {
     if (event.target !== form()) return
-    for (const old of typed) {
+    if (taking) now()
+    if (sent) typed = [...fields()].filter((e) => e.value !== sent.values.get(e.id))
+  })
+  const settled = () => {
+    sent = waiting = undefined
+    typed = []
+  }
+  document.addEventListener('htmx:afterSettle', (event) => {
+    if (event.target !== form() || !sent) return
+    for (const old of typed.filter((e) => says(e.id) === sent.values.get(e.id) && samePlace(e.id))) {
       const now = document.getElementById(old.id)
-      if (!now || now.value !== sent.values.get(old.id)) continue
-      if (now.id !== 'draft' && !sent.step.includes(step('panel'))) continue // a field of another step
       now.value = old.value
       if (typeof old.selectionStart === 'number') now.setSelectionRange(old.selectionStart, old.selectionEnd)
       now.dispatchEvent(new Event('input', { bubbles: true }))
     }
-    const again = waiting && [...form().querySelectorAll('button[name="do"]')].find((b) => b.value === waiting)
-    sent = waiting = undefined
-    typed = []
+    const again = waiting && means(waiting) && [...form().querySelectorAll('button[name="do"]')].find((b) => b.value === waiting)
+    settled()
     if (again) again.click()
   })
-  document.addEventListener('htmx:afterRequest', (event) => {
-    if (event.target === form() && !event.detail.successful) waiting = undefined
-  })
+  document.addEventListener('htmx:afterRequest', (event) => { if (event.target === form()) settled() }) // it is still there: nothing took its place
 
-  let taking
   document.addEventListener('htmx:afterSwap', (event) => {
     if (!event.target.contains(form())) return
     if (taking) {
@@ -123,13 +131,15 @@
     row.className = 'row'
     row.append(
       button('Take it up', '', () => {
+        if (taking || form().classList.contains('htmx-request')) return
         now()
         const values = new FormData()
         for (const [name, value] of new URLSearchParams(fields)) values.append(name, value)
         values.set('do', 'apply')
         taking = { entry, offer: banner }
         htmx.ajax('POST', location.pathname, { source: document.body, target: '#builder', select: '#builder', swap: 'outerHTML', values })
-          .then(() => { taking = undefined })
+          .catch(() => {}) // it is said on top of the page
+          .finally(() => { taking = undefined })
       }),
       button('Discard it', 'quiet', () => {
         if (!confirm('Discard this draft?')) return
