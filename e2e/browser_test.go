@@ -200,7 +200,9 @@ func (b *browser) onPage(what string, actions ...chromedp.Action[chromedp.Void])
 func (b *browser) patiently(what, failure string, actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	for range 20 {
-		err := chromedp.Do(b.ctx, actions...)
+		ctx, stop := context.WithTimeout(b.ctx, patience)
+		err := chromedp.Do(ctx, actions...)
+		stop()
 		if err == nil {
 			return
 		}

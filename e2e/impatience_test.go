@@ -3,7 +3,10 @@ package e2e
 import (
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
 )
 
 // Buttons of the builder that are pressed while an answer is under way do what they
@@ -66,6 +69,101 @@ func TestImpatienceInTheBuilder(t *testing.T) {
 	}
 	b.press("#publish")
 	b.sees("Revision 3 is published")
+}
+
+// A form whose answer takes long is sent once, and takes no words that would be
+// lost with its page. Chromium lets nobody ask a page that is about to be left: it
+// has to press for itself, and to note what it held.
+func TestImpatienceWithForms(t *testing.T) {
+	s := serve(t)
+	b := open(t, s)
+	b.as(360, "light")
+	b.join(s)
+	b.visit(s.base + "/dashboard/keys")
+	b.fill("input[placeholder=app]", "shop")
+	evaluate(b, "preparing", chromedp.Evaluate[bool](`(() => {
+		const real = setTimeout, later = []
+		setTimeout = (does, after) => later.push({ does, after })
+		sessionStorage.sent = ''
+		addEventListener('submit', (event) => {
+			if (event.defaultPrevented) return
+			sessionStorage.sent += 'x'
+			real(() => {
+				for (const timer of later.splice(0)) if (timer.after <= 10000) timer.does() // ten seconds pass
+				if (sessionStorage.sent === 'x') event.submitter.click()
+			}, 0)
+		})
+		return true
+	})()`))
+	answer := s.pause()
+	b.click("form:has(input[placeholder=app]) button")
+	answer()
+	b.sees("os_")
+	if sent := evaluate(b, "reading", chromedp.Evaluate[string]("sessionStorage.sent")); sent != "x" {
+		t.Errorf("it was sent %d times", len(sent))
+	}
+
+	made := s.call(b.ctx, "POST", "/templates", map[string]any{"name": "Welcome", "subject": "Hello", "html": "<p>Hello</p>"})
+	b.visit(s.base + "/dashboard/templates/" + made["id"].(string))
+	b.fill("[name=subject]", "Dear ")
+	b.sees("Dear") // the preview
+	evaluate(b, "preparing", chromedp.Evaluate[bool](`(addEventListener('pagehide', () => { sessionStorage.held = document.querySelector('[name=subject]').value }), true)`))
+	answer = s.pause()
+	b.keys("\rAda")
+	answer()
+	b.sees("Saved.")
+	if held := evaluate(b, "reading", chromedp.Evaluate[string]("sessionStorage.held")); held != "Dear " {
+		t.Errorf("%q was typed where it is lost", held)
+	}
+}
+
+// What looks again by itself waits while somebody presses or selects in it, and
+// takes away nothing that was typed when the session has ended.
+func TestLivePartsWait(t *testing.T) {
+	s := serve(t)
+	b := open(t, s)
+	b.allowed = []string{"401"}
+	b.as(1440, "light")
+	b.join(s)
+	send := func(name string) {
+		t.Helper()
+		s.call(b.ctx, "POST", "/events/send", map[string]any{"event": name, "email": "ada@example.com"})
+	}
+	send("shop.first")
+	b.visit(s.base + "/dashboard/events")
+	b.sees("shop.first")
+	const row = "#events a[href^='/dashboard/events/']"
+	evaluate(b, "watching", chromedp.Evaluate[bool](`(() => {
+		window.looks = 0
+		document.addEventListener('htmx:afterOnLoad', () => looks++)
+		return true
+	})()`))
+	at := evaluate(b, "measuring", chromedp.Evaluate[[]float64](`(({x, y}) => [x + 5, y + 5])(document.querySelector("`+row+`").getBoundingClientRect())`))
+	mouse := func(does input.DispatchMouseEventType) {
+		t.Helper()
+		b.do("the mouse", command(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: does, X: at[0], Y: at[1], Button: input.MouseButtonLeft, ClickCount: 1}))
+	}
+
+	evaluate(b, "selecting", chromedp.Evaluate[bool](`(getSelection().selectAllChildren(document.querySelector("`+row+`")), true)`))
+	send("shop.second")
+	b.until("looks > 0")
+	b.until("getSelection().toString() !== '' && !document.body.innerText.includes('shop.second')")
+	evaluate(b, "selecting no more", chromedp.Evaluate[bool]("(getSelection().removeAllRanges(), true)"))
+	b.sees("shop.second")
+
+	evaluate(b, "counting anew", chromedp.Evaluate[bool]("(looks = 0, true)"))
+	mouse(input.DispatchMouseEventTypeMousePressed)
+	send("shop.third")
+	b.until("looks > 0")
+	mouse(input.DispatchMouseEventTypeMouseReleased)
+	b.until("location.pathname.startsWith('/dashboard/events/')")
+
+	b.visit(s.base + "/dashboard/events")
+	b.fill("main [name=email]", "ada@")
+	b.do("losing the session", command(network.ClearBrowserCookies, cdp.Empty{}))
+	send("shop.fourth")
+	b.sees("Your session has ended")
+	b.holds("main [name=email]", "ada@")
 }
 
 // offline takes the network away, or gives it back.

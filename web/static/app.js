@@ -68,8 +68,10 @@
     addCopyButtons(root)
   }
 
-  // A form is sent once, however often its button is pressed, and after its
-  // question was answered. What htmx sends is not this script's matter.
+  // A form is sent once, however often its button is pressed and however long the
+  // answer takes, and after its question was answered; work takes nothing more that
+  // the next page would not have. No event tells that the browser gave up, or that
+  // the answer is a file. What htmx sends is not this script's matter.
   let leaving = false
   document.addEventListener('submit', (event) => {
     if (event.defaultPrevented) return
@@ -79,12 +81,15 @@
       event.preventDefault()
       return
     }
+    if (form.method !== 'post') return
     form.dataset.sent = ''
+    form.inert = 'work' in form.dataset
     leaving = true
-    setTimeout(() => { // the page stays where the answer is a file
+    setTimeout(() => {
       delete form.dataset.sent
+      form.inert = false
       leaving = false
-    }, 2000)
+    }, 'file' in form.dataset ? 2000 : 30000)
   })
 
   // What was typed into a form that is somebody's work is not lost by leaving.
@@ -118,10 +123,11 @@
     }
     document.querySelector('main').prepend(said)
   }
+  const typed = () => document.querySelector('form[data-unsaved]') || [...document.querySelectorAll('main input:not([type=checkbox]), main textarea')].some((e) => e.value !== e.defaultValue)
   document.addEventListener('htmx:responseError', (event) => {
     const { xhr, requestConfig } = event.detail
     if (xhr.status === 401) {
-      if (!document.querySelector('form[data-unsaved]')) return location.reload() // which leads to the way in
+      if (!typed()) return location.reload() // which leads to the way in
       return trouble('Your session has ended. What you wrote is still here: sign in, and go on.', { to: '/dashboard/sign-in?to=/dashboard', name: 'Sign in in another tab' })
     }
     if (requestConfig.verb === 'get') return
@@ -150,6 +156,14 @@
     const canvas = root.querySelector('.canvas'), beside = root.querySelector('.beside'), step = root.querySelector('[name="open"]')
     return { canvas, beside, left: canvas && canvas.scrollLeft, top: beside && beside.scrollTop, step: step && step.value }
   }
+  // It is not put in under a button that is held down, nor under words that were just
+  // selected, nor while a form is on its way: a second later it looks again.
+  let down = false, selected = 0, again
+  document.addEventListener('pointerdown', (event) => { down = event.button === 0 })
+  for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => { down = false })
+  document.addEventListener('selectionchange', () => { selected = getSelection().isCollapsed ? 0 : Date.now() })
+  const busy = () => leaving || down || Date.now() - selected < 30000
+  const look = () => htmx.trigger(document.body, 'live')
   let kept
   document.addEventListener('htmx:beforeSwap', (event) => {
     const { target, serverResponse, requestConfig, shouldSwap } = event.detail
@@ -162,6 +176,11 @@
     if (words(part) === last.get(target.id)) {
       event.detail.shouldSwap = false
       localize(target)
+    } else if (busy()) {
+      event.detail.shouldSwap = false
+      clearTimeout(again)
+      again = setTimeout(look, 1000)
+      return
     }
     last.set(target.id, words(part))
   })
@@ -189,7 +208,6 @@
 
   if (document.body.dataset.live) {
     let source
-    const look = () => htmx.trigger(document.body, 'live')
     const stop = () => {
       if (source) source.close()
       source = undefined
