@@ -63,8 +63,8 @@ func (tx *Tx) EraseSome(now time.Time, rows int) (more bool, err error) {
 		return true, errors.Join(tx.eraseSuppressed(of), tx.delete(erasuresBucket, key))
 	}
 	if of.Stage == 0 && of.Next == nil {
-		if err := tx.dropWaitsOf(of.ContactID); err != nil {
-			return false, err
+		if more, err := tx.dropWaitsOf(of.ContactID, rows); more || err != nil {
+			return more, err
 		}
 	}
 	keys, next := tx.naming(eraseStages[of.Stage].bucket, of.Next, rows, of.Person)
@@ -130,13 +130,15 @@ func newErasure(of Person) *Erasure {
 	return &Erasure{Person: of, Began: time.Now().UTC()}
 }
 
-func (tx *Tx) dropWaitsOf(contact automations.ID) error {
+// dropWaitsOf drops up to limit waits of a contact, and reports whether there may
+// be more.
+func (tx *Tx) dropWaitsOf(contact automations.ID, limit int) (more bool, err error) {
 	var keys [][]byte
 	tx.each(waitsBucket, contact[:], func(key []byte) bool {
 		keys = append(keys, bytes.Clone(key))
-		return true
+		return len(keys) < limit
 	})
-	return tx.deleteAll(tx.bucket(waitsBucket), keys)
+	return len(keys) == limit, tx.deleteAll(tx.bucket(waitsBucket), keys)
 }
 
 func eraseRun(tx *Tx, key []byte, of *Erasure) error {

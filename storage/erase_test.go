@@ -140,6 +140,43 @@ func TestErasureOfAnswers(t *testing.T) {
 	})
 }
 
+// One transaction of an erasure looks at few rows, at less when they are large, and
+// drops few waits: nobody waits for all of them.
+func TestErasureInSmallSteps(t *testing.T) {
+	db := openAt(t, filepath.Join(t.TempDir(), "x.db"))
+	contact := &automations.Contact{ID: newID(), Email: gone}
+	names := []string{"a", "b", "c", "d", "e"}
+	db.must(t, func(tx *Tx) error {
+		errs := []error{tx.CreateContact(contact), tx.AddWaits(&automations.Run{ID: newID(), WorkflowID: newID(), ContactID: contact.ID}, names)}
+		for range 3 {
+			errs = append(errs, tx.SaveEmailContent(newID(), &automations.EmailContent{Text: strings.Repeat("x", lookedBytes/2)}))
+		}
+		return errors.Join(append(errs, tx.DeleteContact(contact.ID))...)
+	})
+	db.View(func(tx *Tx) error {
+		if keys, next := tx.naming(emailContentsBucket, nil, 1000, Person{Email: gone}); len(keys) != 2 || next == nil {
+			t.Errorf("%d large contents are looked at at once, and there is more: %v", len(keys), next != nil)
+		}
+		return nil
+	})
+	for _, want := range []int{3, 1, 0} {
+		left := 0
+		db.must(t, func(tx *Tx) error {
+			more, err := tx.EraseSome(time.Now(), 2)
+			if !more {
+				t.Error("it is over")
+			}
+			left = 0
+			tx.each(waitsBucket, nil, func([]byte) bool { left++; return true })
+			return err
+		})
+		if left != want {
+			t.Errorf("%d waits are left, want %d", left, want)
+		}
+	}
+	finishErasures(t, db)
+}
+
 // A record that is damaged does not keep the others from being erased, nor does
 // content whose mail is gone, nor an erasure that cannot be read.
 func TestErasurePassesDamage(t *testing.T) {

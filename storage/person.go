@@ -85,17 +85,21 @@ func recordsOf[T any](tx *Tx, b bucket, p Person, from []byte, rows int, own fun
 	return found, next, nil
 }
 
+// lookedBytes is how much one transaction looks at, whatever the number of rows:
+// the content of one mail can be as large as that of a thousand others.
+const lookedBytes = 8 << 20
+
 // naming finds, in the next rows of a bucket, those that may name the contact
 // or the address, and where to go on: nil at the end. The content of mail has
 // to be read to know.
 func (tx *Tx) naming(b bucket, from []byte, rows int, p Person) (keys [][]byte, next []byte) {
 	near := p.near()
-	c := tx.bucket(b).Cursor()
+	c, size := tx.bucket(b).Cursor(), 0
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
-		if rows == 0 {
+		if rows == 0 || size >= lookedBytes {
 			return keys, bytes.Clone(k)
 		}
-		rows--
+		rows, size = rows-1, size+len(v)
 		if b == emailContentsBucket || near(v) {
 			keys = append(keys, bytes.Clone(k))
 		}
