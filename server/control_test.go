@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 )
@@ -26,7 +27,7 @@ func TestProfiles(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		r := newRigWith(t, Config{Profiles: on})
 		r.madeUp = true
-		for path, part := range map[string]string{"/control/pprof": "heap", "/control/pprof/goroutine?debug=1": "goroutine profile: total", "/control/pprof/cmdline": "server.test"} {
+		for path, part := range map[string]string{"/control/pprof": "heap", "/control/pprof/goroutine?debug=1": "goroutine profile: total", "/control/pprof/cmdline": os.Args[0]} {
 			a := r.send(r.trust, "", http.MethodGet, path, "")
 			if on && (a.status != http.StatusOK || !strings.Contains(string(a.raw), part)) || !on && a.status != http.StatusNotFound {
 				t.Errorf("%s with profiles %v: %d %.200s", path, on, a.status, a.raw)
