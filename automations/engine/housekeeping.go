@@ -25,7 +25,7 @@ func (e *Engine) DeleteContact(id automations.ID, notes ...Note) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.eraseForAWhile()
+	_, err = e.forAWhile(e.eraseSome)
 	return err
 }
 
@@ -38,7 +38,7 @@ func (e *Engine) EraseAddress(email string, notes ...Note) (finished bool, err e
 	if err != nil {
 		return false, err
 	}
-	return e.eraseForAWhile()
+	return e.forAWhile(e.eraseSome)
 }
 
 // DeleteSegment deletes a segment and takes its contacts out of it. Many take
@@ -48,14 +48,9 @@ func (e *Engine) DeleteSegment(id automations.ID, notes ...Note) error {
 	if err := e.update(notes, func(tx *storage.Tx) error { return tx.DeleteSegment(id) }); err != nil {
 		return err
 	}
-	for started := time.Now(); time.Since(started) < eraseWait; {
-		if more, err := e.dropSomeMembers(); err == nil && !more {
-			return nil
-		} else if err != nil {
-			break
-		}
+	if _, err := e.forAWhile(e.dropSomeMembers); err != nil {
+		kick(e.eraseKick)
 	}
-	kick(e.eraseKick)
 	return nil
 }
 
@@ -67,9 +62,11 @@ func (e *Engine) dropSomeMembers() (more bool, err error) {
 	return more, err
 }
 
-func (e *Engine) eraseForAWhile() (finished bool, err error) {
+// forAWhile repeats a step of a deletion until nothing is left to it. What takes
+// too long is left to eraseLoop.
+func (e *Engine) forAWhile(step func() (more bool, err error)) (finished bool, err error) {
 	for started := time.Now(); time.Since(started) < eraseWait; {
-		if more, err := e.eraseSome(); err != nil || !more {
+		if more, err := step(); err != nil || !more {
 			return !more, err
 		}
 	}

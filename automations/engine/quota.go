@@ -52,15 +52,13 @@ func (e *Engine) fullUntil(tx *storage.Tx, at time.Time) *quotaFull {
 	year, month, day := at.UTC().Date()
 	today := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
 	if e.cfg.EmailsPerDay > 0 {
-		n := tx.MailCount(today, today.AddDate(0, 0, 1))
-		if n >= int64(e.cfg.EmailsPerDay) {
+		if tx.MailCount(today, today.AddDate(0, 0, 1)) >= int64(e.cfg.EmailsPerDay) {
 			return &quotaFull{"daily_quota_exceeded", "the mails that limits.emails_per_day allows are used up; try again after midnight UTC", today.AddDate(0, 0, 1)}
 		}
 	}
 	if e.cfg.EmailsPerMonth > 0 {
 		first := today.AddDate(0, 0, 1-day)
-		n := tx.MailCount(first, first.AddDate(0, 1, 0))
-		if n >= int64(e.cfg.EmailsPerMonth) {
+		if tx.MailCount(first, first.AddDate(0, 1, 0)) >= int64(e.cfg.EmailsPerMonth) {
 			return &quotaFull{"monthly_quota_exceeded", "the mails that limits.emails_per_month allows are used up; try again next month", first.AddDate(0, 1, 0)}
 		}
 	}
