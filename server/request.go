@@ -27,8 +27,8 @@ type request struct {
 }
 
 // readBody reads the body, if any. It must not be compressed, and if it says what
-// it is it must be of the media type, unless that is empty. Parameters of the type say nothing to us, and some
-// clients send broken ones.
+// it is it must be of the media type, unless that is empty. Parameters of the type
+// say nothing to us, and some clients send broken ones.
 func (r *request) readBody(w http.ResponseWriter, limit int64, media string) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
