@@ -10,10 +10,7 @@ import (
 // An automation is built, published and enabled with the mouse; an event starts
 // it, the run is watched, its mail is read, a key is made, and the way out.
 func TestBuildAndWatch(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
-	b.as(1440, "light")
-	b.join(s)
+	s, b := joined(t, 1440, "light")
 	b.visit(s.base + "/dashboard/automations/new")
 	b.fill("[name=name]", "Welcome")
 	b.fill("[name=event]", "user.signed_up")
@@ -62,10 +59,7 @@ func TestBuildAndWatch(t *testing.T) {
 
 // The same flow by keyboard alone.
 func TestBuildByKeyboard(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
-	b.as(1440, "light")
-	b.join(s)
+	s, b := joined(t, 1440, "light")
 	b.visit(s.base + "/dashboard/automations/new")
 	b.tabTo("[name=name]")
 	b.keys("Reminder\tinvoice.due\r")

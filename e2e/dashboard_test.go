@@ -20,6 +20,17 @@ func (b *browser) join(s *server) {
 	b.sees("This is all there is to set up")
 }
 
+// joined is a server and a window of a width, light or dark, in which its first
+// user is signed in.
+func joined(t *testing.T, width int64, scheme string) (*server, *browser) {
+	t.Helper()
+	s := serve(t)
+	b := open(t, s)
+	b.as(width, scheme)
+	b.join(s)
+	return s, b
+}
+
 // The first run, from the printed link to the way out.
 func TestFirstRun(t *testing.T) {
 	s := serve(t)

@@ -12,11 +12,8 @@ import (
 // What is typed into the builder is shown as it will look, and is not lost: not
 // by a reload, not when the session ends, not when two tabs change the same.
 func TestDraftsAreKept(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
+	s, b := joined(t, 1440, "light")
 	b.allowed = []string{"401"} // the session ends
-	b.as(1440, "light")
-	b.join(s)
 	made := s.call(b.ctx, "POST", "/automations", map[string]any{"name": "Welcome", "steps": []any{
 		map[string]any{"key": "start", "type": "trigger", "config": map[string]any{"event_name": "user.signed_up"}},
 		map[string]any{"key": "mail", "type": "send_email", "config": map[string]any{"subject": "Hello", "html": "<p>Hello</p>"}},
@@ -59,11 +56,8 @@ func TestDraftsAreKept(t *testing.T) {
 
 // A form that is sent after the session has ended can be sent again.
 func TestSessionEndsInTheMiddle(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
+	s, b := joined(t, 360, "dark")
 	b.allowed = []string{"401"}
-	b.as(360, "dark")
-	b.join(s)
 	made := s.call(b.ctx, "POST", "/templates", map[string]any{"name": "Welcome", "subject": "Hello", "html": "<p>Hello</p>"})
 	b.visit(s.base + "/dashboard/templates/" + made["id"].(string))
 	b.do("losing the session", command(network.ClearBrowserCookies, cdp.Empty{}))
@@ -85,10 +79,7 @@ func TestSessionEndsInTheMiddle(t *testing.T) {
 // What is typed and pressed while an answer is under way is not lost, and a button
 // that is pressed twice does its work once where it is gone after that.
 func TestSlowAnswers(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
-	b.as(1440, "light")
-	b.join(s)
+	s, b := joined(t, 1440, "light")
 	made := s.call(b.ctx, "POST", "/automations", map[string]any{"name": "Welcome", "steps": []any{
 		map[string]any{"key": "start", "type": "trigger", "config": map[string]any{"event_name": "user.signed_up"}},
 		map[string]any{"key": "plan", "type": "condition", "config": map[string]any{"type": "rule", "field": "event.plan", "operator": "equals", "value": ""}},

@@ -12,11 +12,8 @@ import (
 // Buttons of the builder that are pressed while an answer is under way do what they
 // said when they were pressed, or nothing.
 func TestImpatienceInTheBuilder(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
+	s, b := joined(t, 1440, "light")
 	b.allowed = []string{"ERR_INTERNET_DISCONNECTED", "htmx:"}
-	b.as(1440, "light")
-	b.join(s)
 	rule := func(value string) any {
 		return map[string]any{"type": "rule", "field": "event.plan", "operator": "equals", "value": value}
 	}
@@ -75,10 +72,7 @@ func TestImpatienceInTheBuilder(t *testing.T) {
 // lost with its page. Chromium lets nobody ask a page that is about to be left: it
 // has to press for itself, and to note what it held.
 func TestImpatienceWithForms(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
-	b.as(360, "light")
-	b.join(s)
+	s, b := joined(t, 360, "light")
 	b.visit(s.base + "/dashboard/keys")
 	b.fill("input[placeholder=app]", "shop")
 	evaluate(b, "preparing", chromedp.Evaluate[bool](`(() => {
@@ -120,11 +114,8 @@ func TestImpatienceWithForms(t *testing.T) {
 // What looks again by itself waits while somebody presses or selects in it, and
 // takes away nothing that was typed when the session has ended.
 func TestLivePartsWait(t *testing.T) {
-	s := serve(t)
-	b := open(t, s)
+	s, b := joined(t, 1440, "light")
 	b.allowed = []string{"401"}
-	b.as(1440, "light")
-	b.join(s)
 	send := func(name string) {
 		t.Helper()
 		s.call(b.ctx, "POST", "/events/send", map[string]any{"event": name, "email": "ada@example.com"})
