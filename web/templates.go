@@ -223,7 +223,7 @@ func (v *visit) publishTemplate() (any, error) {
 // savedElsewhere refuses to replace what somebody else has saved; what says what
 // was. Who does it again means it.
 func savedElsewhere(what string) error {
-	return automations.Errorf(automations.KindConflict, "", "%s saved elsewhere after you opened the page, so nothing is saved yet: press the button again to replace it with what is here, or open the page anew to see it", what)
+	return automations.Errorf(automations.KindConflict, "", "%s saved elsewhere after you opened the page, so nothing is saved yet: press the button again to save what is here in its place, or open the page anew to see what was saved", what)
 }
 
 // changeTemplate saves what is typed, does something more, and comes back.
